@@ -1,0 +1,4 @@
+//! dunlin.
+#![forbid(unsafe_code)]
+pub mod http;
+pub mod ws;
