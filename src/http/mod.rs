@@ -44,6 +44,9 @@ mod body;
 mod error;
 mod fields;
 mod framing;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod response;
 mod response_head;
