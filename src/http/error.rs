@@ -255,3 +255,78 @@ impl fmt::Display for HttpError {
 }
 
 impl std::error::Error for HttpError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use HttpError::*;
+
+    const ALL: [HttpError; 33] = [
+        HeadTooLong { bytes_max: 7 },
+        TargetTooLong { bytes_max: 7 },
+        TooManyHeaders { max: 7 },
+        HeadIncomplete,
+        LineEnding,
+        ControlByte,
+        ObsFold,
+        LeadingBlankLines,
+        RequestLine,
+        Method,
+        MethodTooLong,
+        NotAProxy,
+        Target,
+        TargetFragment,
+        Version,
+        HeaderLine,
+        HostMissing,
+        HostRepeated,
+        HostInvalid,
+        LengthAndCoding,
+        ContentLength,
+        ContentLengthsDiffer,
+        ContentLengthOverflow,
+        TransferCoding,
+        TransferCodingVersion,
+        BodyTooLarge { bytes_max: 7 },
+        ChunkSize,
+        ChunkEnd,
+        ChunkExtension,
+        Trailer,
+        TrailersTooLong { bytes_max: 7 },
+        Expectation,
+        StatusLine,
+    ];
+
+    #[test]
+    fn labels_are_distinct_and_fit_a_counter() {
+        let labels: std::collections::BTreeSet<_> = ALL.iter().map(HttpError::name).collect();
+        assert_eq!(labels.len(), ALL.len());
+        assert!(
+            labels
+                .iter()
+                .all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_an_answer_with_a_sentence() {
+        for error in ALL {
+            let response = error.to_response();
+            assert_eq!(response.status, error.status());
+            assert!(
+                !super::super::reason_phrase(error.status()).is_empty(),
+                "{error:?}"
+            );
+            let body = String::from_utf8_lossy(&response.body).into_owned();
+            assert!(body.contains(&error.to_string()), "{body}");
+            // A limit that is named is named with its value.
+            assert_eq!(
+                format!("{error:?}").contains("max: 7"),
+                error.to_string().contains(" 7 "),
+                "{error}"
+            );
+        }
+        let allowed = ("Allow".into(), "GET, HEAD, OPTIONS, POST".into());
+        assert!(NotAProxy.to_response().headers.contains(&allowed));
+    }
+}

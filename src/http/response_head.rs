@@ -188,6 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_of_requests_hold() {
+        let ok = "HTTP/1.1 200 OK\r\n";
+        for (lines, error) in [
+            ("A: b\n\r\n", HttpError::LineEnding),
+            ("A : b\r\n\r\n", HttpError::HeaderLine),
+            ("A: b\r\n c\r\n\r\n", HttpError::ObsFold),
+            ("A: \0\r\n\r\n", HttpError::ControlByte),
+            ("A: b\r\n", HttpError::HeadIncomplete),
+        ] {
+            assert_eq!(
+                parse(&format!("{ok}{lines}")).unwrap_err(),
+                error,
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
     fn an_answer_may_not_begin_with_a_blank_line() {
         assert_eq!(
             parse("\r\nHTTP/1.1 200 OK\r\n\r\n").unwrap_err(),
