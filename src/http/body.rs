@@ -4,15 +4,13 @@
 //! on how the bytes were cut. A chunked body (RFC 9112 §7.1) goes this way, one byte at a time but for the data:
 //!
 //! ```text
-//!            ┌───────────────────────────────────────────────────────────────┐
-//!            ▼                                                               │
-//!  ──────► Size ──hex──► Size ──CR──► SizeEnd ──LF, size > 0──► Data ──► DataEnd ──► DataLf
-//!            │  blank                   ▲  │
-//!            ├────────► Blank ──;──┐    │  └──LF, size = 0──► TrailerStart ◄──LF── TrailerLf
-//!            └──;──► Extension ◄───┘    │                      │  │    │             ▲
-//!                        └──────CR──────┘                      │  │    └─► Trailer ──CR
-//!                                                              │  CR
-//!                                             Done ◄──LF── LastLf ◄┘
+//!  Size ──CR──► SizeEnd ──LF──► Data ──complete──► DataEnd ──CR──► DataLf ──LF──► Size
+//!   │ │            ▲   │
+//!   │ │           CR   └──LF, size 0──► TrailerStart ──CR──► LastLf ──LF──► Done
+//!   │ │            │                     │        ▲
+//!   │ └──;──► Extension                  visible  LF
+//!   │            ▲ ;                     ▼        │
+//!   └─blank─► Blank                     Trailer ──CR──► TrailerLf
 //! ```
 
 use super::HttpError;

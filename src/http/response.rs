@@ -304,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn a_date_that_was_set_stays_alone() {
+        let options = EncodeOptions {
+            date: Some("now"),
+            ..EncodeOptions::default()
+        };
+        let text = encode(&Response::new(200).header("date", "then"), options);
+        assert!(
+            text.contains("date: then\r\n") && !text.contains("now"),
+            "{text}"
+        );
+        let unwritable = EncodeOptions {
+            date: Some("now\r\n"),
+            ..EncodeOptions::default()
+        };
+        assert!(!encode(&Response::new(200), unwritable).contains("now"));
+    }
+
+    #[test]
     fn a_header_is_one_line() {
         assert!(is_writable("X-A", "b\tc \u{fc}") && is_writable("X-A", ""));
         for (name, value) in [

@@ -128,6 +128,7 @@ mod tests {
             ("path", "GET", Err(HttpError::Target)),
             ("/a#b", "GET", Err(HttpError::TargetFragment)),
             ("/a\tb", "GET", Err(HttpError::Target)),
+            ("/a b", "GET", Err(HttpError::Target)),
         ] {
             assert_eq!(Target::parse(raw, method), expected, "{method} {raw}");
         }
