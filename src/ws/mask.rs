@@ -1,0 +1,73 @@
+//! Masking: payload XOR a four-byte key that repeats.
+//!
+//! The rule: byte `i` of a frame's payload meets byte `i mod 4` of the key, so whoever masks a later piece says
+//! where it lies. RFC 6455 §5.3. Masking twice gives the original back.
+
+/// Masks or unmasks `bytes` in place. They begin `offset` bytes into the payload.
+///
+/// Eight bytes at a time, in safe code; the compiler makes vector instructions of it.
+#[inline]
+pub fn mask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
+    let key = rotated(key, offset);
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (blocks, tail) = bytes.as_chunks_mut::<8>();
+    for block in blocks {
+        *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
+    }
+    // A block is twice the key, so the tail begins at the key's first byte again.
+    for (byte, key) in tail.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The definition, byte by byte: the reference that tests and benches hold [`mask`] against.
+pub fn mask_bytewise(bytes: &mut [u8], key: [u8; 4], offset: usize) {
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte ^= key[(offset % 4 + i) % 4];
+    }
+}
+
+/// The key as a piece sees it that begins `offset` bytes into the payload.
+#[inline]
+fn rotated(mut key: [u8; 4], offset: usize) -> [u8; 4] {
+    key.rotate_left(offset % 4);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fast_equals_bytewise_for_all_short_lengths_offsets_and_alignments() {
+        let key = [0x37, 0xFA, 0x21, 0x3D];
+        let source: Vec<u8> = (0..100_u8).map(|i| i.wrapping_mul(31)).collect();
+        for start in 0..9 {
+            for len in 0..80 {
+                for offset in [0, 1, 2, 3, 4, 5, 7, 125, usize::MAX - 2, usize::MAX] {
+                    let mut fast = source.clone();
+                    let mut naive = source.clone();
+                    mask(&mut fast[start..start + len], key, offset);
+                    mask_bytewise(&mut naive[start..start + len], key, offset);
+                    assert_eq!(fast, naive, "start {start} len {len} offset {offset}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_equal_the_whole_at_every_cut() {
+        let key = [1, 2, 4, 8];
+        let mut whole: Vec<u8> = (0..40).collect();
+        let source = whole.clone();
+        mask(&mut whole, key, 0);
+        for cut in 0..=source.len() {
+            let mut pieces = source.clone();
+            let (head, tail) = pieces.split_at_mut(cut);
+            mask(head, key, 0);
+            mask(tail, key, cut);
+            assert_eq!(pieces, whole, "cut {cut}");
+        }
+    }
+}
