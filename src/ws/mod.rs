@@ -46,6 +46,9 @@ mod decoder;
 mod encode;
 mod error;
 mod frame;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod mask;
 mod message;

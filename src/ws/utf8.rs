@@ -56,9 +56,12 @@ impl Utf8Buffer {
         self.text.capacity()
     }
 
-    /// Makes room for `additional` bytes and no more.
+    /// Makes room for `additional` bytes beyond [`len`](Self::len) and no more.
     pub(super) fn reserve_exact(&mut self, additional: usize) {
-        self.text.reserve_exact(additional);
+        if additional > 0 {
+            self.text
+                .reserve_exact(usize::from(self.carry_len) + additional);
+        }
     }
 
     /// Feeds the waiting character until it is whole, and gives back what of the piece is left.
