@@ -30,9 +30,10 @@ pub fn mask_bytewise(bytes: &mut [u8], key: [u8; 4], offset: usize) {
 
 /// The key as a piece sees it that begins `offset` bytes into the payload.
 #[inline]
-fn rotated(mut key: [u8; 4], offset: usize) -> [u8; 4] {
-    key.rotate_left(offset % 4);
-    key
+fn rotated(key: [u8; 4], offset: usize) -> [u8; 4] {
+    // In little-endian order the first byte is the lowest, so rotating right brings the next one to the front.
+    let bits = offset as u32 % 4 * 8;
+    u32::from_le_bytes(key).rotate_right(bits).to_le_bytes()
 }
 
 #[cfg(test)]
