@@ -363,6 +363,7 @@ const LENT_CONTROL: u8 = 0x10;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::ws::encode_message;
 
     const LIMITS: Limits = Limits {
         message_bytes_max: 100,
@@ -428,6 +429,29 @@ mod tests {
         assert!(!socket.is_mid_message());
         assert_eq!(socket.next_event(&limits, &mut &mut [][..]), Ok(None));
         assert_eq!(socket.buffered_bytes(), 0);
+    }
+
+    #[test]
+    fn memory_never_exceeds_what_a_text_can_become() {
+        let text = "\u{e9}".repeat(1000);
+        let mut bytes = Vec::new();
+        encode_message(&mut bytes, Message::Text(&text), None);
+        let limits = Limits::for_message_bytes(1 << 20);
+        // Pieces of odd length end inside a character each time.
+        for piece_bytes in [1, 7, 333, 1001, 1999] {
+            let mut socket = WebSocket::new(Role::Client);
+            let mut bytes = bytes.clone();
+            let mut delivered = 0;
+            for piece in bytes.chunks_mut(piece_bytes) {
+                if let Some(Event::Message(message)) =
+                    socket.next_event(&limits, &mut &mut *piece).unwrap()
+                {
+                    delivered = message.len();
+                }
+                assert!(socket.buffered_bytes() <= text.len() + size_of::<Assembly>());
+            }
+            assert_eq!(delivered, text.len());
+        }
     }
 
     #[test]

@@ -142,6 +142,24 @@ fn s5_4_control_frames_come_between_fragments() {
 }
 
 #[test]
+fn s5_4_several_control_frames_between_fragments_keep_their_payloads_apart() {
+    let seen = both(&[
+        (MORE, Text, b"a"),
+        (FIN, Ping, b"first"),
+        (FIN, Ping, b"2"),
+        (FIN, Pong, b""),
+        (FIN, Continuation, b"b"),
+    ]);
+    let expected = [
+        Seen::Ping(b"first".to_vec()),
+        Seen::Ping(b"2".to_vec()),
+        Seen::Pong(vec![]),
+        text("ab"),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn s5_4_a_continuation_without_a_start_is_refused_after_two_bytes() {
     for role in ROLES {
         for fin in [FIN, MORE] {
