@@ -1,0 +1,187 @@
+//! Counters: plain numbers that one thread counts up, written as Prometheus text on demand.
+//!
+//! A label never carries a value a peer chose: reasons and codes come from fixed lists in the source.
+
+use std::fmt::Write;
+
+/// What a worker counted since its start.
+#[derive(Debug, Default, Clone)]
+pub struct Metrics {
+    /// Connections accepted.
+    pub connections_total: u64,
+    /// Opening handshakes answered with 101.
+    pub handshakes_total: u64,
+    /// Plain HTTP requests answered by a handler.
+    pub requests_total: u64,
+    /// Messages received from clients.
+    pub messages_received_total: u64,
+    /// Messages queued for clients, deliveries of publications included.
+    pub messages_sent_total: u64,
+    /// Bytes read from transports.
+    pub received_bytes_total: u64,
+    /// Bytes written to transports.
+    pub sent_bytes_total: u64,
+    /// Publications accepted.
+    pub publications_total: u64,
+    /// Frames dropped by the drop-oldest policy.
+    pub frames_dropped_total: u64,
+    /// Log lines that were not written: too many, or the log's reader was too slow.
+    pub log_lines_dropped_total: u64,
+    refused: Labelled<&'static str>,
+    closed: Labelled<(u16, &'static str)>,
+}
+
+type Labelled<K> = Vec<(K, u64)>;
+
+impl Metrics {
+    /// Counts a refusal under its reason.
+    pub fn refuse(&mut self, reason: &'static str) {
+        bump(&mut self.refused, reason);
+    }
+
+    /// How often `reason` was counted.
+    pub fn refused(&self, reason: &str) -> u64 {
+        self.refused
+            .iter()
+            .find(|(r, _)| *r == reason)
+            .map_or(0, |(_, n)| *n)
+    }
+
+    /// All refusals so far.
+    pub fn refused_total(&self) -> u64 {
+        self.refused.iter().map(|(_, n)| n).sum()
+    }
+
+    /// Counts a closed WebSocket: the close code that ended it and the side that began.
+    /// Codes of applications (3000–4999) are counted together by their thousand.
+    pub fn close(&mut self, code: u16, side: &'static str) {
+        let code = if (3000..=4999).contains(&code) && !OWN_CODES.contains(&code) {
+            code / 1000 * 1000
+        } else {
+            code
+        };
+        bump(&mut self.closed, (code, side));
+    }
+
+    /// The Prometheus text format 0.0.4; `gauges` are values known only to the caller.
+    pub fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
+        let mut out = String::with_capacity(2048);
+        for (name, help, value) in gauges {
+            _ = writeln!(
+                out,
+                "# HELP dunlin_{name} {help}\n# TYPE dunlin_{name} gauge\ndunlin_{name} {value}"
+            );
+        }
+        for (name, help, value) in [
+            (
+                "connections_total",
+                "Connections accepted.",
+                self.connections_total,
+            ),
+            (
+                "handshakes_total",
+                "Opening handshakes answered with 101.",
+                self.handshakes_total,
+            ),
+            (
+                "http_requests_total",
+                "Plain HTTP requests answered by a handler.",
+                self.requests_total,
+            ),
+            (
+                "messages_received_total",
+                "Messages received from clients.",
+                self.messages_received_total,
+            ),
+            (
+                "messages_sent_total",
+                "Messages queued for clients.",
+                self.messages_sent_total,
+            ),
+            (
+                "received_bytes_total",
+                "Bytes read from transports.",
+                self.received_bytes_total,
+            ),
+            (
+                "sent_bytes_total",
+                "Bytes written to transports.",
+                self.sent_bytes_total,
+            ),
+            (
+                "publications_total",
+                "Publications accepted.",
+                self.publications_total,
+            ),
+            (
+                "frames_dropped_total",
+                "Frames dropped by the drop-oldest policy.",
+                self.frames_dropped_total,
+            ),
+            (
+                "log_lines_dropped_total",
+                "Log lines not written.",
+                self.log_lines_dropped_total,
+            ),
+        ] {
+            _ = writeln!(
+                out,
+                "# HELP dunlin_{name} {help}\n# TYPE dunlin_{name} counter\ndunlin_{name} {value}"
+            );
+        }
+        _ = writeln!(
+            out,
+            "# HELP dunlin_refused_total Refusals by reason.\n# TYPE dunlin_refused_total counter"
+        );
+        for (reason, count) in &self.refused {
+            _ = writeln!(out, "dunlin_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        _ = writeln!(
+            out,
+            "# HELP dunlin_closes_total Closed WebSockets.\n# TYPE dunlin_closes_total counter"
+        );
+        for ((code, side), count) in &self.closed {
+            _ = writeln!(
+                out,
+                "dunlin_closes_total{{code=\"{code}\",side=\"{side}\"}} {count}"
+            );
+        }
+        out
+    }
+}
+
+const OWN_CODES: [u16; 4] = [4401, 4403, 4408, 4429];
+
+/// The lists are short (their keys come from the source), so a walk beats a hash.
+fn bump<K: PartialEq>(list: &mut Labelled<K>, key: K) {
+    match list.iter_mut().find(|(k, _)| *k == key) {
+        Some((_, n)) => *n += 1,
+        None => list.push((key, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_renders() {
+        let mut m = Metrics::default();
+        m.refuse("head_too_long");
+        m.refuse("head_too_long");
+        m.close(1000, "peer");
+        m.close(4999, "peer");
+        m.close(4000, "peer");
+        m.close(4401, "server");
+        assert_eq!(m.refused("head_too_long"), 2);
+        let text = m.render(&[("connections", "Open connections.", 3)]);
+        for line in [
+            "dunlin_connections 3",
+            "dunlin_refused_total{reason=\"head_too_long\"} 2",
+            "dunlin_closes_total{code=\"4000\",side=\"peer\"} 2",
+            "dunlin_closes_total{code=\"4401\",side=\"server\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+}
