@@ -1,0 +1,291 @@
+//! Names → channels, and who is subscribed to what.
+//!
+//! **Both sides know the other's position.** A channel holds `(session, where in the session's list)`, a
+//! session holds `(channel, where in the channel's list)`. Removing one is a swap-remove on both sides and
+//! one number corrected for each entry that moved; nothing is ever scanned.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::session::{Session, Subscriptions};
+
+/// A name space: equal names in two spaces are two channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space(pub(crate) u16);
+
+/// One end of a subscription, as the session keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscription {
+    pub(crate) channel: u32,
+    pub(crate) position: u32,
+}
+
+/// The other end, as the channel keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) session: u32,
+    pub(crate) position: u32,
+}
+
+/// Somewhere publications go and subscribers listen.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) space: Space,
+    pub(crate) name: Rc<str>,
+    /// Drawn anew whenever the channel comes into being: offsets of another epoch mean nothing.
+    pub(crate) epoch: u32,
+    /// Publications in this epoch so far.
+    pub(crate) offset: u64,
+    pub(crate) subscribers: Vec<Subscriber>,
+}
+
+/// All channels that have a subscriber. The last one to leave takes the channel along.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    /// std's keyed hasher: clients choose these names. Never iterated where order could show.
+    by_name: Vec<HashMap<Rc<str>, u32>>,
+    spaces: Vec<Box<str>>,
+    slab: Slab<Channel>,
+}
+
+impl Channels {
+    /// The number of the name space `name`, which comes into being when first named.
+    pub(crate) fn space(&mut self, name: &str) -> Space {
+        let at = self
+            .spaces
+            .iter()
+            .position(|s| **s == *name)
+            .unwrap_or_else(|| {
+                self.spaces.push(name.into());
+                self.by_name.push(HashMap::new());
+                self.spaces.len() - 1
+            });
+        Space(at as u16)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn find(&self, space: Space, name: &str) -> Option<u32> {
+        self.by_name.get(space.0 as usize)?.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, channel: u32) -> Option<&Channel> {
+        self.slab.get(channel as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, channel: u32) -> Option<&mut Channel> {
+        self.slab.get_mut(channel as usize)
+    }
+
+    /// Channels of a space with their subscriber counts, in no order that means anything.
+    pub(crate) fn in_space(&self, space: Space) -> impl Iterator<Item = (&str, usize)> {
+        let names = self.by_name.get(space.0 as usize);
+        names.into_iter().flatten().filter_map(|(name, id)| {
+            Some((&**name, self.slab.get(*id as usize)?.subscribers.len()))
+        })
+    }
+
+    pub(crate) fn create(&mut self, space: Space, name: &str, epoch: u32) -> u32 {
+        let name: Rc<str> = name.into();
+        let channel = Channel {
+            space,
+            name: name.clone(),
+            epoch,
+            offset: 0,
+            subscribers: Vec::new(),
+        };
+        let id = self.slab.insert(channel) as u32;
+        if let Some(names) = self.by_name.get_mut(space.0 as usize) {
+            names.insert(name, id);
+        }
+        id
+    }
+
+    /// Links session and channel. The caller has checked that they are not linked yet.
+    pub(crate) fn join(&mut self, channel: u32, index: u32, session: &mut Session) {
+        let Some(entry) = self.slab.get_mut(channel as usize) else {
+            return;
+        };
+        let in_channel = entry.subscribers.len() as u32;
+        let in_session = session.subscriptions.len() as u32;
+        entry.subscribers.push(Subscriber {
+            session: index,
+            position: in_session,
+        });
+        session.subscriptions.push(Subscription {
+            channel,
+            position: in_channel,
+        });
+    }
+
+    /// Unlinks the session's subscription number `at`.
+    pub(crate) fn leave(&mut self, sessions: &mut Slab<Session>, index: u32, at: usize) {
+        let Some(session) = sessions.get_mut(index as usize) else {
+            return;
+        };
+        let Some(&gone) = session.subscriptions.as_slice().get(at) else {
+            return;
+        };
+        session.subscriptions.swap_remove(at);
+        // The session's last subscription may have moved to `at`: tell its channel.
+        if let Some(moved) = session.subscriptions.as_slice().get(at)
+            && let Some(channel) = self.slab.get_mut(moved.channel as usize)
+            && let Some(subscriber) = channel.subscribers.get_mut(moved.position as usize)
+        {
+            subscriber.position = at as u32;
+        }
+        self.drop_subscriber(sessions, gone);
+    }
+
+    /// Unlinks everything a session was subscribed to; its own list is gone already.
+    pub(crate) fn leave_all(&mut self, sessions: &mut Slab<Session>, subscriptions: Subscriptions) {
+        for gone in subscriptions.as_slice() {
+            self.drop_subscriber(sessions, *gone);
+        }
+    }
+
+    fn drop_subscriber(&mut self, sessions: &mut Slab<Session>, gone: Subscription) {
+        let Some(channel) = self.slab.get_mut(gone.channel as usize) else {
+            return;
+        };
+        let at = gone.position as usize;
+        if at >= channel.subscribers.len() {
+            return;
+        }
+        channel.subscribers.swap_remove(at);
+        // The channel's last subscriber may have moved to `at`: tell its session.
+        if let Some(moved) = channel.subscribers.get(at)
+            && let Some(session) = sessions.get_mut(moved.session as usize)
+            && let Some(subscription) = session
+                .subscriptions
+                .as_mut_slice()
+                .get_mut(moved.position as usize)
+        {
+            subscription.position = at as u32;
+        }
+        if channel.subscribers.is_empty() {
+            let channel = self.slab.remove(gone.channel as usize);
+            if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
+                names.remove(&channel.name);
+            }
+        } else if channel.subscribers.capacity() > 64
+            && channel.subscribers.len() < channel.subscribers.capacity() / 4
+        {
+            // A crowd that has left gives its room back.
+            channel.subscribers.shrink_to(channel.subscribers.len() * 2);
+        }
+    }
+
+    pub(crate) fn check_invariants(&self, sessions: &Slab<Session>) {
+        let named: usize = self.by_name.iter().map(HashMap::len).sum();
+        assert_eq!(named, self.slab.len(), "names and channels differ");
+        for (id, channel) in &self.slab {
+            assert!(
+                !channel.subscribers.is_empty(),
+                "a channel without a subscriber"
+            );
+            assert_eq!(self.find(channel.space, &channel.name), Some(id as u32));
+            for (at, subscriber) in channel.subscribers.iter().enumerate() {
+                let session = &sessions[subscriber.session as usize];
+                let back = session.subscriptions.as_slice()[subscriber.position as usize];
+                assert_eq!((back.channel, back.position), (id as u32, at as u32));
+            }
+        }
+        for (index, session) in sessions {
+            for (at, subscription) in session.subscriptions.as_slice().iter().enumerate() {
+                let channel = &self.slab[subscription.channel as usize];
+                let back = channel.subscribers[subscription.position as usize];
+                assert_eq!((back.session, back.position), (index as u32, at as u32));
+            }
+        }
+    }
+}
+
+/// Most bytes of a channel name that a client chose.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+/// Most bytes of a name in the hub: a dialect may join two client-chosen parts and a mark of its own.
+pub(crate) const INTERNAL_NAME_BYTES_MAX: usize = 2 * CHANNEL_NAME_BYTES_MAX + 16;
+
+/// Checks a channel name that a client chose: 1 to 255 bytes of UTF-8 without control characters.
+///
+/// # Errors
+/// [`NameError`], whose text says which rule is broken.
+///
+/// ```
+/// use dunlin::hub::{check_channel_name, NameError};
+/// assert_eq!(check_channel_name("tàu hỏa"), Ok(()));
+/// assert_eq!(check_channel_name("a\nb"), Err(NameError::Control));
+/// ```
+pub fn check_channel_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > CHANNEL_NAME_BYTES_MAX {
+        Err(NameError::TooLong(name.len()))
+    } else if name.chars().any(char::is_control) {
+        Err(NameError::Control)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a channel name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameError {
+    /// No bytes at all.
+    Empty,
+    /// More than 255 bytes: this many.
+    TooLong(usize),
+    /// A control character.
+    Control,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the channel name is empty"),
+            Self::TooLong(bytes) => {
+                write!(
+                    f,
+                    "the channel name has {bytes} bytes, at most {CHANNEL_NAME_BYTES_MAX} are allowed"
+                )
+            }
+            Self::Control => f.write_str("the channel name contains a control character"),
+        }
+    }
+}
+
+/// Why a subscription is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// The name.
+    Name(NameError),
+    /// The session has as many subscriptions as it may have: this many.
+    TooManySubscriptions(usize),
+    /// The hub has as many channels as it may have: this many.
+    TooManyChannels(usize),
+    /// The session is over.
+    Closed,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::TooManySubscriptions(max) => {
+                write!(f, "too many subscriptions: at most {max} per connection")
+            }
+            Self::TooManyChannels(max) => {
+                write!(f, "too many channels: at most {max} on this server")
+            }
+            Self::Closed => f.write_str("the connection is closed"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+impl std::error::Error for SubscribeError {}

@@ -1,0 +1,371 @@
+//! What a handler may do: send, subscribe, publish, close, ask for a timer, answer later.
+
+use super::channel::{Space, SubscribeError};
+use super::publish::{PublishError, Published};
+use super::{CloseOrder, ConnId, Effect, Hub, Ticket};
+use crate::http::Response;
+use crate::metrics::Metrics;
+use crate::time::Now;
+use crate::ws::{CloseCode, Message};
+
+/// The hub, as one call of a [`Handler`](super::Handler) sees it.
+///
+/// Methods without a target mean *this* session: the one the call is about. In
+/// [`on_request`](super::Handler::on_request) there is none, and they answer `false`, `None` or
+/// [`SubscribeError::Closed`].
+#[derive(Debug)]
+pub struct Context<'a> {
+    hub: &'a mut Hub,
+    route: u16,
+    session: Option<u32>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(hub: &'a mut Hub, route: u16, session: Option<u32>) -> Self {
+        Self {
+            hub,
+            route,
+            session,
+        }
+    }
+
+    /// This session's id.
+    pub fn id(&self) -> Option<ConnId> {
+        self.hub.conn_id(self.session?)
+    }
+
+    /// The time of this turn.
+    pub fn now(&self) -> Now {
+        self.hub.now
+    }
+
+    /// Sends to this session. `false`: it takes nothing more (closed, or over its limits and being closed).
+    pub fn send(&mut self, message: Message<'_>) -> bool {
+        self.session.is_some_and(|s| self.hub.send(s, message))
+    }
+
+    /// Sends text to this session.
+    pub fn send_text(&mut self, text: &str) -> bool {
+        self.send(Message::Text(text))
+    }
+
+    /// Sends to another session. `false`: there is no such session, or it takes nothing more.
+    pub fn send_to(&mut self, id: ConnId, message: Message<'_>) -> bool {
+        self.hub
+            .index_of(id)
+            .is_some_and(|s| self.hub.send(s, message))
+    }
+
+    /// Closes this session with a code and a reason (at most 123 bytes travel, RFC 6455 §5.5).
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        if let Some(session) = self.session {
+            self.order_close(session, code, reason);
+        }
+    }
+
+    /// Closes another session. `false`: there is no such session.
+    pub fn close_other(&mut self, id: ConnId, code: CloseCode, reason: &str) -> bool {
+        match self.hub.index_of(id) {
+            Some(session) => {
+                self.order_close(session, code, reason);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn order_close(&mut self, session: u32, code: CloseCode, reason: &str) {
+        if let Some(entry) = self.hub.sessions.get_mut(session as usize) {
+            entry.leaving = true;
+            let generation = entry.generation;
+            self.hub.closing.push(CloseOrder {
+                session,
+                generation,
+                code,
+                reason: reason.into(),
+                slow: false,
+            });
+        }
+    }
+
+    /// Bytes that wait to be sent to this session.
+    pub fn buffered(&self) -> usize {
+        self.session.map_or(0, |s| self.hub.outbox_bytes(s))
+    }
+
+    /// Whether `id` is an open session.
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.hub.index_of(id).is_some()
+    }
+
+    /// This session's word, which belongs to the handler; 0 at first. See [`Locals`](super::Locals).
+    pub fn word(&self) -> u64 {
+        self.session
+            .and_then(|s| self.hub.sessions.get(s as usize))
+            .map_or(0, |s| s.word)
+    }
+
+    /// Sets this session's word.
+    pub fn set_word(&mut self, word: u64) {
+        if let Some(session) = self
+            .session
+            .and_then(|s| self.hub.sessions.get_mut(s as usize))
+        {
+            session.word = word;
+        }
+    }
+
+    /// The name space of this route's handler.
+    pub fn space(&self) -> Space {
+        self.hub
+            .routes
+            .get(self.route as usize)
+            .map_or(Space(0), |r| r.space)
+    }
+
+    /// Another name space, for a handler that keeps several kinds of channels.
+    pub fn space_named(&mut self, name: &str) -> Space {
+        self.hub.channels.space(name)
+    }
+
+    /// Subscribes this session to a channel; `Ok(false)` if it already was.
+    ///
+    /// # Errors
+    /// When a limit is reached. Names that a client chose are checked with
+    /// [`check_channel_name`](super::check_channel_name) first.
+    pub fn subscribe(&mut self, channel: &str) -> Result<bool, SubscribeError> {
+        self.subscribe_in(self.space(), channel)
+    }
+
+    /// Subscribes this session to a channel of another space.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_in(&mut self, space: Space, channel: &str) -> Result<bool, SubscribeError> {
+        let session = self.session.ok_or(SubscribeError::Closed)?;
+        self.hub.subscribe(session, space, channel)
+    }
+
+    /// Unsubscribes this session; `false` if it was not subscribed.
+    pub fn unsubscribe(&mut self, channel: &str) -> bool {
+        self.unsubscribe_in(self.space(), channel)
+    }
+
+    /// Unsubscribes this session from a channel of another space.
+    pub fn unsubscribe_in(&mut self, space: Space, channel: &str) -> bool {
+        self.session
+            .is_some_and(|s| self.hub.unsubscribe(s, space, channel))
+    }
+
+    /// Unsubscribes this session from every channel of `space` whose name `matches`; answers how many.
+    pub fn unsubscribe_where(&mut self, space: Space, matches: impl FnMut(&str) -> bool) -> usize {
+        self.session
+            .map_or(0, |s| self.hub.unsubscribe_where(s, space, matches))
+    }
+
+    /// Sessions subscribed to a channel of this space.
+    pub fn subscribers(&self, channel: &str) -> usize {
+        self.subscribers_in(self.space(), channel)
+    }
+
+    /// Sessions subscribed to a channel of another space.
+    pub fn subscribers_in(&self, space: Space, channel: &str) -> usize {
+        self.hub.subscribers(space, channel)
+    }
+
+    /// The channels of a space that have subscribers, with their number, sorted by name.
+    pub fn channels_in(&self, space: Space) -> Vec<(String, usize)> {
+        let mut all: Vec<_> = self
+            .hub
+            .channels
+            .in_space(space)
+            .map(|(n, c)| (n.to_owned(), c))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Publishes to every subscriber of a channel, this session included if it is one.
+    ///
+    /// # Errors
+    /// When the memory budget is used up; then nothing was queued anywhere.
+    pub fn publish(
+        &mut self,
+        channel: &str,
+        message: Message<'_>,
+    ) -> Result<Published, PublishError> {
+        self.publish_in(self.space(), &[channel], message)
+    }
+
+    /// Publishes to the union of several channels of a space: each session gets the message once.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_in(
+        &mut self,
+        space: Space,
+        channels: &[&str],
+        message: Message<'_>,
+    ) -> Result<Published, PublishError> {
+        self.hub.publish(space, channels, message, None)
+    }
+
+    /// As [`publish`](Self::publish), but not to this session.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_to_others(
+        &mut self,
+        channel: &str,
+        message: Message<'_>,
+    ) -> Result<Published, PublishError> {
+        self.hub
+            .publish(self.space(), &[channel], message, self.session)
+    }
+
+    /// Makes this session one of user `name`'s.
+    ///
+    /// # Errors
+    /// When a limit is reached or the name is empty or too long.
+    pub fn set_user(&mut self, name: &str) -> Result<(), SubscribeError> {
+        let session = self.session.ok_or(SubscribeError::Closed)?;
+        self.hub.set_user(session, name)
+    }
+
+    /// The user of this session.
+    pub fn user(&self) -> Option<&str> {
+        self.hub.user(self.session?)
+    }
+
+    /// The sessions of a user.
+    pub fn sessions_of(&mut self, user: &str) -> Vec<ConnId> {
+        let space = self.hub.user_space();
+        let sessions = self.hub.subscriber_indices(space, user);
+        sessions
+            .into_iter()
+            .filter_map(|s| self.hub.conn_id(s))
+            .collect()
+    }
+
+    /// Sends to every session of a user; answers how many there are.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn send_to_user(
+        &mut self,
+        user: &str,
+        message: Message<'_>,
+    ) -> Result<usize, PublishError> {
+        let space = self.hub.user_space();
+        self.hub
+            .publish(space, &[user], message, None)
+            .map(|p| p.receivers)
+    }
+
+    /// Closes every session of a user; answers how many there were.
+    pub fn close_user(&mut self, user: &str, code: CloseCode, reason: &str) -> usize {
+        let sessions = self.sessions_of(user);
+        for id in &sessions {
+            self.close_other(*id, code, reason);
+        }
+        sessions.len()
+    }
+
+    /// Asks for [`on_outcome`](super::Handler::on_outcome) with `Elapsed` after so many milliseconds, for
+    /// this session (nothing is called if it is gone by then) or, without one, for the handler.
+    pub fn timer(&mut self, after_ms: u64) -> Ticket {
+        let ticket = self.hub.ticket();
+        let session = self.id();
+        self.hub.effects.push(Effect::Timer {
+            ticket,
+            after_ms,
+            route: self.route,
+            session,
+        });
+        ticket
+    }
+
+    /// A ticket for a request that will be answered with [`reply`](Self::reply) later.
+    pub fn ticket(&mut self) -> Ticket {
+        self.hub.ticket()
+    }
+
+    /// Answers a request that got [`Reply::Later`](super::Reply::Later).
+    pub fn reply(&mut self, ticket: Ticket, response: Response) {
+        self.hub.answers.push((ticket, response));
+    }
+
+    /// Counts a bad message (not JSON, unknown command) of this session. Beyond the limit per minute the
+    /// session is closed with 1008 and `false` comes back: answer nothing more.
+    pub fn bad_message(&mut self) -> bool {
+        let Some(index) = self.session else {
+            return false;
+        };
+        self.hub.metrics.refuse("bad_message");
+        let max = self.hub.session_limits(index).bad_messages_per_minute;
+        let minute = (self.hub.now.ms / 60_000) as u16;
+        let Some(session) = self.hub.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        if session.bad_minute != minute {
+            session.bad_minute = minute;
+            session.bad_messages = 0;
+        }
+        session.bad_messages = session.bad_messages.saturating_add(1);
+        if max == 0 || u32::from(session.bad_messages) <= max {
+            return true;
+        }
+        self.hub.metrics.refuse("bad_messages_per_minute");
+        self.close(
+            CloseCode::POLICY,
+            &format!("more than {max} bad messages in a minute"),
+        );
+        false
+    }
+
+    /// Counts a refusal of the handler's own. `reason` comes from a fixed list in the source.
+    pub fn count_refusal(&mut self, reason: &'static str) {
+        self.hub.metrics.refuse(reason);
+    }
+
+    /// Sessions of this worker, all routes together.
+    pub fn sessions(&self) -> usize {
+        self.hub.sessions()
+    }
+
+    /// What this worker counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.hub.metrics
+    }
+
+    /// Counts and gauges as Prometheus text.
+    pub fn metrics_text(&self) -> String {
+        self.hub.metrics.render(&[
+            (
+                "sessions",
+                "Open WebSockets, those still draining included.",
+                self.hub.sessions() as u64,
+            ),
+            (
+                "channels",
+                "Channels with a subscriber.",
+                self.hub.channels() as u64,
+            ),
+            (
+                "queued_frames",
+                "Frames waiting in outboxes.",
+                self.hub.queued_frames() as u64,
+            ),
+            (
+                "queued_bytes",
+                "Bytes waiting in outboxes.",
+                self.hub.queued_bytes() as u64,
+            ),
+        ])
+    }
+
+    /// 16 random bytes.
+    pub fn random16(&mut self) -> [u8; 16] {
+        self.hub.random.bytes16()
+    }
+}

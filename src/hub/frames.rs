@@ -1,0 +1,106 @@
+//! Encoded-once frames. A frame's bytes are shared by every outbox that waits to send them; a plain count
+//! of those outboxes decides when they go. One thread owns them, so no atomic is needed.
+
+use slab::Slab;
+
+/// Names a frame in the worker's frame slab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameId(pub(crate) u32);
+
+/// All frames that wait somewhere, and a small pool of buffers for the next ones.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    slab: Slab<Frame>,
+    bytes: usize,
+    pool: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    references: u32,
+    bytes: Vec<u8>,
+}
+
+impl Frames {
+    /// Encodes a frame into a buffer of the pool. It has no reference yet: the caller adds them with
+    /// [`retain`](Self::retain), or gives it back with [`discard`](Self::discard).
+    pub(crate) fn insert(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
+        let mut bytes = self.pool.pop().unwrap_or_default();
+        encode(&mut bytes);
+        self.bytes += bytes.len();
+        FrameId(self.slab.insert(Frame {
+            references: 0,
+            bytes,
+        }) as u32)
+    }
+
+    pub(crate) fn retain(&mut self, id: FrameId, references: u32) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.references += references;
+        }
+    }
+
+    /// One outbox less waits for it.
+    pub(crate) fn release(&mut self, id: FrameId) {
+        let Some(frame) = self.slab.get_mut(id.0 as usize) else {
+            debug_assert!(false, "a frame was released once too often");
+            return;
+        };
+        frame.references = frame.references.saturating_sub(1);
+        self.discard(id);
+    }
+
+    /// Takes the frame back if nobody waits for it.
+    pub(crate) fn discard(&mut self, id: FrameId) {
+        if self
+            .slab
+            .get(id.0 as usize)
+            .is_some_and(|f| f.references == 0)
+        {
+            let mut bytes = self.slab.remove(id.0 as usize).bytes;
+            self.bytes -= bytes.len();
+            if self.pool.len() < POOL_BUFFERS_MAX && bytes.capacity() <= POOL_BUFFER_BYTES_MAX {
+                bytes.clear();
+                self.pool.push(bytes);
+            }
+        }
+    }
+
+    /// The bytes of a frame (empty for one that is gone).
+    pub(crate) fn get(&self, id: FrameId) -> &[u8] {
+        self.slab.get(id.0 as usize).map_or(&[], |f| &f.bytes)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn references(&self) -> usize {
+        self.slab.iter().map(|(_, f)| f.references as usize).sum()
+    }
+}
+
+/// 64 buffers of at most 4 KiB: what a burst of small publications needs, and no more than 256 KiB idle.
+const POOL_BUFFERS_MAX: usize = 64;
+const POOL_BUFFER_BYTES_MAX: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_release_frees() {
+        let mut frames = Frames::default();
+        let id = frames.insert(|out| out.extend_from_slice(b"hello"));
+        frames.retain(id, 2);
+        assert_eq!((frames.len(), frames.bytes()), (1, 5));
+        frames.release(id);
+        assert_eq!(frames.get(id), b"hello");
+        frames.release(id);
+        assert_eq!((frames.len(), frames.bytes(), frames.pool.len()), (0, 0, 1));
+    }
+}

@@ -1,0 +1,281 @@
+//! The [`Handler`] trait: application code behind a route, and everything it is given or answers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{ConnId, Context};
+use crate::http::{Head, Response};
+use crate::ws::{CloseCode, Message};
+
+/// Application code behind one route. One value lives per route and worker, on the worker's thread: no
+/// locks, no `Send`. A built-in dialect is a handler like any other and can do nothing that yours cannot.
+///
+/// For every WebSocket the calls come in this order, whatever happens on the wire:
+///
+/// ```text
+/// on_upgrade ──Accept──▶ on_open ──▶ (on_message | on_outcome)* ──▶ on_close
+///     └──────Refuse────▶ (nothing more)                             exactly once
+/// ```
+///
+/// A call must return quickly: every other connection of this worker waits meanwhile.
+///
+/// ```
+/// use dunlin::{Context, Handler, Message};
+///
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+///         cx.send(message);
+///     }
+/// }
+/// ```
+pub trait Handler {
+    /// A WebSocket opening handshake that is correct so far (RFC 6455 §4.2.1, Origin and keys of the route
+    /// checked). The session exists already: what is sent or subscribed here goes out after the 101, and
+    /// is forgotten if the handshake is refused.
+    fn on_upgrade(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
+        _ = (cx, request);
+        Upgrade::accept()
+    }
+
+    /// The session is open.
+    fn on_open(&mut self, cx: &mut Context<'_>) {
+        _ = cx;
+    }
+
+    /// A whole message arrived. Text is valid UTF-8.
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>);
+
+    /// The session is over: called exactly once for each [`on_open`](Self::on_open), also after errors.
+    /// Nothing can be sent to it any more.
+    fn on_close(&mut self, cx: &mut Context<'_>, close: CloseInfo<'_>) {
+        _ = (cx, close);
+    }
+
+    /// A plain HTTP request on this route. The default answers 426: this route speaks WebSocket.
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
+        _ = (cx, request);
+        Reply::Now(
+            Response::problem(
+                426,
+                "this URL speaks WebSocket: send an upgrade request (RFC 6455 §4.1)",
+            )
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13"),
+        )
+    }
+
+    /// An effect asked for earlier came to its end.
+    fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, outcome: Outcome<'_>) {
+        _ = (cx, ticket, outcome);
+    }
+
+    /// The text that tells a slow subscriber how many frames it missed, where the route drops the oldest.
+    /// `None`: this protocol has no word for it.
+    fn gap_marker(&self, missed: u32) -> Option<String> {
+        _ = missed;
+        None
+    }
+
+    /// The name space this handler's channel names live in. Handlers with the same space share channels.
+    fn space(&self) -> &str {
+        "app"
+    }
+}
+
+/// The answer to an opening handshake.
+#[derive(Debug)]
+pub enum Upgrade {
+    /// Switch protocols.
+    Accept(Accept),
+    /// Answer this instead of a 101 and close.
+    Refuse(Response),
+}
+
+impl Upgrade {
+    /// Accept with nothing special.
+    pub fn accept() -> Self {
+        Self::Accept(Accept::default())
+    }
+
+    /// Refuse with a status and a sentence that says why.
+    pub fn refuse(status: u16, detail: &str) -> Self {
+        Self::Refuse(Response::problem(status, detail))
+    }
+}
+
+/// What an accepted handshake adds to the 101.
+#[derive(Debug, Default)]
+pub struct Accept {
+    /// The subprotocol to answer. It is only sent if the client offered it; `None` leaves the choice to
+    /// the route's policy.
+    pub subprotocol: Option<String>,
+    /// More header lines for the 101.
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+}
+
+/// The answer to a plain HTTP request.
+#[derive(Debug)]
+pub enum Reply {
+    /// This.
+    Now(Response),
+    /// [`Context::reply`] with this ticket, later. The connection waits, others do not.
+    Later(Ticket),
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self::Now(response)
+    }
+}
+
+/// Stands for one pending request or effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub(crate) u64);
+
+/// What a handler asks of the outside; made by methods of [`Context`], carried out by the worker.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Call `on_outcome` with [`Outcome::Elapsed`] when so much time has gone by.
+    Timer {
+        /// Returned with the outcome.
+        ticket: Ticket,
+        /// Milliseconds from now.
+        after_ms: u64,
+        /// The route whose handler asked.
+        route: u16,
+        /// The session it is for; if that is gone by then, nothing is called.
+        session: Option<ConnId>,
+    },
+}
+
+/// How an effect ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome<'a> {
+    /// The time has gone by.
+    Elapsed,
+    #[doc(hidden)]
+    _Borrowed(std::marker::PhantomData<&'a ()>),
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseInfo<'a> {
+    /// The code of the close frame: the peer's if it closed, ours if we did;
+    /// [`CloseCode::NO_STATUS`] if the frame had none, [`CloseCode::ABNORMAL`] if there was no frame.
+    pub code: CloseCode,
+    /// The reason that stood beside the code.
+    pub reason: &'a str,
+    /// Who began.
+    pub initiator: Initiator,
+}
+
+/// Who began to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initiator {
+    /// The client.
+    Peer,
+    /// This server: a handler, a limit, a time-out or the drain.
+    Server,
+}
+
+/// A request as a handler sees it.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Request line and header lines.
+    pub head: &'a Head,
+    /// The whole body (empty for a handshake).
+    pub body: &'a [u8],
+    /// Values of the route template's variables.
+    pub params: &'a Params,
+    /// Where it comes from.
+    pub peer: Peer,
+}
+
+impl<'a> Request<'a> {
+    /// The request method, as sent.
+    pub fn method(&self) -> &'a str {
+        self.head.method()
+    }
+
+    /// The path, as sent (still percent-encoded).
+    pub fn path(&self) -> &'a str {
+        self.head.path()
+    }
+
+    /// The first header of that name, if it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.head.header(name)
+    }
+
+    /// The first query parameter of that name, percent-decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.head.query_param(name)
+    }
+
+    /// The percent-decoded value of a template variable: `group` in `/chat/{group}`.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.get(name)
+    }
+
+    /// A template variable as another type; `None` if absent or not parsable.
+    pub fn param_as<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.param(name)?.parse().ok()
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No header values, no query string: secrets live there.
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("body_bytes", &self.body.len())
+            .field("peer", &self.peer)
+            .finish()
+    }
+}
+
+/// Names and decoded values of a route template's variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params(pub(crate) Vec<(Box<str>, String)>);
+
+impl Params {
+    /// The value of variable `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(n, _)| **n == *name)
+            .map(|(_, v)| v.as_str())
+    }
+}
+
+/// The other end of a transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A TCP peer; an IPv4-mapped IPv6 address is kept as the IPv4 address it means.
+    Tcp(std::net::SocketAddr),
+    /// A process on this machine, through a Unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// On this machine.
+    pub fn is_local(self) -> bool {
+        match self {
+            Self::Tcp(addr) => addr.ip().is_loopback(),
+            Self::Unix => true,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! The hub: sessions, channels, subscriptions, outboxes, and the [`Handler`] trait behind every route.
+//!
+//! Read [`Handler`] first, then [`Context`]: together they are all that application code sees. Below them,
+//! one subject per file:
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `handler.rs` | the trait, what it is given and what it answers |
+//! | `context.rs` | what a handler may do |
+//! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
+//! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
+//! | `frames.rs` | encoded-once frames, shared by count |
+//! | `outbox.rs` | frame ids waiting for one session |
+//! | `publish.rs` | fan-out, limits, slow consumers |
+//! | `locals.rs` | per-connection state of a handler, slab-indexed |
+//!
+//! **Never in here:** sockets, threads, clocks, files, serde_json, anything of `server`. Time is a value
+//! that the worker sets before it calls; randomness comes from a source it was given.
+//!
+//! A session's life, as the hub sees it:
+//!
+//! ```text
+//!            open()                end()                     remove()
+//!   (none) ─────────▶ Open ───────────────▶ Ended ─────────────────────▶ (none)
+//!                     │  receives, sends     │ no subscription, nothing new
+//!                     │                      │ is queued; what was queued
+//!                     └── on_open … on_close │ before still drains
+//! ```
+
+mod channel;
+mod context;
+mod frames;
+mod handler;
+mod locals;
+mod outbox;
+mod publish;
+mod session;
+
+pub use channel::{NameError, Space, SubscribeError, check_channel_name};
+pub use context::Context;
+pub use frames::FrameId;
+pub use handler::{
+    Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Ticket,
+    Upgrade,
+};
+pub use locals::Locals;
+pub use publish::{PublishError, Published};
+pub use session::ConnId;
+
+use std::collections::VecDeque;
+
+use channel::Channels;
+use frames::Frames;
+use session::Session;
+use slab::Slab;
+
+use crate::http::Response;
+use crate::metrics::Metrics;
+use crate::random::Random;
+use crate::time::Now;
+use crate::ws::{self, CloseCode};
+
+/// What to do with a session whose outbox is over its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowPolicy {
+    /// Close it with 1013 (try again later). No silent gap: the subscriber is told.
+    #[default]
+    Close,
+    /// Drop its oldest frames; the next thing it gets is the handler's gap marker.
+    DropOldest,
+}
+
+/// Limits of one route's sessions, as far as the hub enforces them.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// Most bytes that may wait in one outbox.
+    pub outbox_bytes_max: usize,
+    /// Bytes that may wait no longer than `outbox_soft_ms`.
+    pub outbox_soft_bytes: usize,
+    /// How long an outbox may stay above its soft limit, in milliseconds.
+    pub outbox_soft_ms: u64,
+    /// Most frames that may wait in one outbox.
+    pub outbox_frames_max: usize,
+    /// What happens beyond.
+    pub slow: SlowPolicy,
+    /// Most channels one session may be subscribed to.
+    pub subscriptions_max: usize,
+    /// Bad messages (not JSON, unknown command) a session may send per minute.
+    pub bad_messages_per_minute: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            outbox_bytes_max: 1 << 20,
+            outbox_soft_bytes: 256 << 10,
+            outbox_soft_ms: 10_000,
+            outbox_frames_max: 1024,
+            slow: SlowPolicy::Close,
+            subscriptions_max: 128,
+            bad_messages_per_minute: 20,
+        }
+    }
+}
+
+/// Limits of the whole hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubLimits {
+    /// Most channels with at least one subscriber.
+    pub channels_max: usize,
+    /// Most bytes of queued frames, over all outboxes (a shared frame counts once).
+    pub memory_budget_bytes: usize,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        Self {
+            channels_max: 100_000,
+            memory_budget_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Sessions, channels and queued frames of one worker.
+#[derive(Debug)]
+pub struct Hub {
+    limits: HubLimits,
+    routes: Vec<RouteEntry>,
+    sessions: Slab<Session>,
+    channels: Channels,
+    frames: Frames,
+    /// Sessions with something new in their outbox, each at most once.
+    dirty: VecDeque<u32>,
+    /// Sessions that asked to be closed (by a handler or by the slow-consumer policy).
+    closing: Vec<CloseOrder>,
+    effects: Vec<Effect>,
+    answers: Vec<(Ticket, Response)>,
+    reply: ReplyBuffer,
+    generation: u32,
+    tickets: u64,
+    stamp: u32,
+    worker: u16,
+    /// The time of this turn.
+    pub(crate) now: Now,
+    /// What was counted.
+    pub(crate) metrics: Metrics,
+    pub(crate) random: Random,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RouteEntry {
+    limits: SessionLimits,
+    space: Space,
+}
+
+/// A close that somebody decided while a turn was under way; the worker carries it out.
+#[derive(Debug)]
+pub(crate) struct CloseOrder {
+    pub(crate) session: u32,
+    pub(crate) generation: u32,
+    pub(crate) code: CloseCode,
+    pub(crate) reason: Box<str>,
+    /// The session did not take what was meant for it: drop what is queued, only the close goes out.
+    pub(crate) slow: bool,
+}
+
+/// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
+/// thirty-two pipelined answers leave in one system call and no frame slot is touched.
+#[derive(Debug, Default)]
+struct ReplyBuffer {
+    to: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Hub {
+    /// An empty hub for worker number `worker`.
+    pub fn new(worker: u16, limits: HubLimits, random: Random) -> Self {
+        Self {
+            limits,
+            routes: Vec::new(),
+            sessions: Slab::new(),
+            channels: Channels::default(),
+            frames: Frames::default(),
+            dirty: VecDeque::new(),
+            closing: Vec::new(),
+            effects: Vec::new(),
+            answers: Vec::new(),
+            reply: ReplyBuffer::default(),
+            generation: 0,
+            tickets: 0,
+            stamp: 0,
+            worker,
+            now: Now::default(),
+            metrics: Metrics::default(),
+            random,
+        }
+    }
+
+    /// Registers a route: its limits and the name space its channels live in. Answers its number.
+    pub(crate) fn add_route(&mut self, limits: SessionLimits, space: &str) -> u16 {
+        let space = self.channels.space(space);
+        self.routes.push(RouteEntry { limits, space });
+        (self.routes.len() - 1) as u16
+    }
+
+    /// Sessions that are open or still draining.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Channels with at least one subscriber.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Bytes of all queued frames; a frame shared by many outboxes counts once.
+    pub fn queued_bytes(&self) -> usize {
+        self.frames.bytes()
+    }
+
+    /// Frames that wait somewhere.
+    pub fn queued_frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Opens a session for the server's connection `link` on route `route`.
+    pub(crate) fn open(&mut self, link: u32, route: u16) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        let session = Session::new(self.generation, link, route);
+        self.sessions.insert(session) as u32
+    }
+
+    /// Ends a session for its application: unsubscribes it and refuses anything new for it.
+    /// What is queued stays queued. Ending twice changes nothing.
+    pub(crate) fn end(&mut self, index: u32) {
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.open = false;
+            let subscriptions = std::mem::take(&mut session.subscriptions);
+            self.channels.leave_all(&mut self.sessions, subscriptions);
+        }
+    }
+
+    /// Forgets a session and gives back the frames that waited for it.
+    pub(crate) fn remove(&mut self, index: u32) {
+        self.end(index);
+        if let Some(mut session) = self.sessions.try_remove(index as usize) {
+            while let Some(frame) = session.outbox.pop() {
+                self.frames.release(frame);
+            }
+        }
+        if self.reply.to == Some(index) {
+            self.reply.to = None;
+            self.reply.bytes.clear();
+        }
+    }
+
+    /// The session's public id.
+    pub(crate) fn conn_id(&self, index: u32) -> Option<ConnId> {
+        let session = self.sessions.get(index as usize)?;
+        Some(ConnId {
+            worker: self.worker,
+            index,
+            generation: session.generation,
+        })
+    }
+
+    /// The slab index behind a public id, if that very session is still open.
+    pub(crate) fn index_of(&self, id: ConnId) -> Option<u32> {
+        let session = self.sessions.get(id.index as usize)?;
+        (session.generation == id.generation && id.worker == self.worker && session.open)
+            .then_some(id.index)
+    }
+
+    /// The server's key of a session's connection.
+    pub(crate) fn link(&self, index: u32) -> Option<u32> {
+        Some(self.sessions.get(index as usize)?.link)
+    }
+
+    pub(crate) fn is_open(&self, index: u32) -> bool {
+        self.sessions.get(index as usize).is_some_and(|s| s.open)
+    }
+
+    /// A close order for it is under way: nothing more is queued for it or taken from it.
+    pub(crate) fn is_leaving(&self, index: u32) -> bool {
+        self.sessions
+            .get(index as usize)
+            .is_none_or(|s| s.leaving || !s.open)
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The next session with something in its outbox, and the server's key of its connection.
+    pub(crate) fn next_dirty(&mut self) -> Option<(u32, u32)> {
+        while let Some(index) = self.dirty.pop_front() {
+            // The session may be gone, and its slot may have a new tenant that is not dirty.
+            if let Some(session) = self.sessions.get_mut(index as usize)
+                && session.dirty
+            {
+                session.dirty = false;
+                return Some((index, session.link));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            mark_dirty(&mut self.dirty, session, index);
+        }
+    }
+
+    /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
+    pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
+        let outbox = self.sessions.get(index as usize).map(|s| &s.outbox);
+        outbox.into_iter().flat_map(|outbox| {
+            (0..outbox.len()).filter_map(|at| {
+                let bytes = self.frames.get(outbox.get(at)?);
+                if at == 0 {
+                    bytes.get(outbox.head_written()..)
+                } else {
+                    Some(bytes)
+                }
+            })
+        })
+    }
+
+    /// Notes that so many more bytes of a session's outbox were written.
+    pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.outbox.advance(written, &mut self.frames);
+        }
+    }
+
+    /// If frames were dropped, puts a marker where they were: in front of everything not yet begun.
+    pub(crate) fn place_gap_marker(
+        &mut self,
+        index: u32,
+        text: impl FnOnce(u32) -> Option<String>,
+    ) {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        if session.missed == 0 || !session.open {
+            return;
+        }
+        if let Some(text) = text(std::mem::take(&mut session.missed)) {
+            let frame = self
+                .frames
+                .insert(|out| ws::encode_message(out, ws::Message::Text(&text), None));
+            self.frames.retain(frame, 1);
+            session
+                .outbox
+                .push_next(frame, self.frames.get(frame).len());
+        }
+    }
+
+    pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
+        self.sessions
+            .get(index as usize)
+            .map_or(0, |s| s.outbox.bytes())
+    }
+
+    pub(crate) fn outbox_is_empty(&self, index: u32) -> bool {
+        self.sessions
+            .get(index as usize)
+            .is_none_or(|s| s.outbox.is_empty())
+    }
+
+    /// From now on, replies to this session are gathered in the shared reply buffer.
+    pub(crate) fn begin_replies(&mut self, index: u32) {
+        debug_assert!(self.reply.to.is_none() && self.reply.bytes.is_empty());
+        self.reply.to = Some(index);
+    }
+
+    /// The replies gathered so far. The worker writes them and clears the buffer.
+    pub(crate) fn replies(&mut self) -> &mut Vec<u8> {
+        &mut self.reply.bytes
+    }
+
+    /// Stops gathering. What the transport did not take (`rest`) becomes the first frame of the outbox:
+    /// it is older than whatever was queued meanwhile.
+    pub(crate) fn end_replies(&mut self, rest_from: usize) {
+        let Some(index) = self.reply.to.take() else {
+            return;
+        };
+        let mut bytes = std::mem::take(&mut self.reply.bytes);
+        if rest_from < bytes.len()
+            && let Some(session) = self.sessions.get_mut(index as usize)
+        {
+            let rest = &bytes[rest_from..];
+            let frame = self.frames.insert(|out| out.extend_from_slice(rest));
+            self.frames.retain(frame, 1);
+            session.outbox.push_front(frame, rest.len());
+        }
+        bytes.clear();
+        if bytes.capacity() > REPLY_CAPACITY_KEPT {
+            bytes.shrink_to(REPLY_CAPACITY_KEPT);
+        }
+        self.reply.bytes = bytes;
+    }
+
+    /// Queues raw bytes (an encoded control frame, the head of a 101) behind everything that waits.
+    pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !self.sessions.contains(index as usize) {
+            return;
+        }
+        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
+            encode(&mut self.reply.bytes);
+            return;
+        }
+        let frame = self.frames.insert(encode);
+        self.frames.retain(frame, 1);
+        let len = self.frames.get(frame).len();
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.outbox.push(frame, len);
+            mark_dirty(&mut self.dirty, session, index);
+        }
+    }
+
+    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it.
+    pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
+        if slow && let Some(session) = self.sessions.get_mut(index as usize) {
+            // A frame whose first bytes are on the wire must be finished, or the close would not be a frame.
+            while let Some(frame) = session.outbox.drop_oldest_unsent(&self.frames) {
+                self.frames.release(frame);
+            }
+            session.missed = 0;
+        }
+        self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
+    }
+
+    /// A ticket nobody had before.
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// Takes the effects that handlers asked for since the last call.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn has_orders(&self) -> bool {
+        !self.effects.is_empty() || !self.answers.is_empty() || !self.closing.is_empty()
+    }
+
+    /// Takes the answers to requests that handlers had put off.
+    pub(crate) fn take_answers(&mut self) -> Vec<(Ticket, Response)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Takes the closes that were decided since the last call.
+    pub(crate) fn take_close_orders(&mut self) -> Vec<CloseOrder> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// Whether the order still means the session it was given for.
+    pub(crate) fn order_is_current(&self, order: &CloseOrder) -> bool {
+        self.sessions
+            .get(order.session as usize)
+            .is_some_and(|s| s.generation == order.generation)
+    }
+
+    /// Sweeps the hub's invariants; the simulated world calls it after every step.
+    ///
+    /// # Panics
+    /// When one is broken: that is a bug of ours.
+    pub fn check_invariants(&self) {
+        self.channels.check_invariants(&self.sessions);
+        let mut queued = 0;
+        for (index, session) in &self.sessions {
+            queued += session.outbox.check_invariants(&self.frames);
+            assert!(
+                session.open || session.subscriptions.is_empty(),
+                "an ended session is subscribed"
+            );
+            assert!(
+                !session.dirty || self.dirty.contains(&(index as u32)),
+                "a dirty session is not on the dirty list"
+            );
+        }
+        assert_eq!(
+            self.frames.references(),
+            queued,
+            "frame references and outbox entries differ"
+        );
+    }
+}
+
+/// The reply buffer gives back what it grew beyond this.
+const REPLY_CAPACITY_KEPT: usize = 512 << 10;
+
+fn mark_dirty(dirty: &mut VecDeque<u32>, session: &mut Session, index: u32) {
+    if !session.dirty {
+        session.dirty = true;
+        dirty.push_back(index);
+    }
+}

@@ -1,0 +1,230 @@
+//! Frames waiting for one session: four ids inline, a spill beyond, and how much of the first one is
+//! already on the wire.
+
+use std::collections::VecDeque;
+
+use super::frames::{FrameId, Frames};
+
+/// The queue of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: Queue,
+    /// Bytes that still have to be written.
+    bytes: u32,
+    /// Bytes of the first frame that are written.
+    head_written: u32,
+}
+
+#[derive(Debug)]
+enum Queue {
+    Inline { len: u8, ids: [FrameId; INLINE] },
+    Spill(Box<VecDeque<FrameId>>),
+}
+
+const INLINE: usize = 4;
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::Inline {
+            len: 0,
+            ids: [FrameId(0); INLINE],
+        }
+    }
+}
+
+impl Outbox {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.queue {
+            Queue::Inline { len, .. } => *len as usize,
+            Queue::Spill(ids) => ids.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn head_written(&self) -> usize {
+        self.head_written as usize
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<FrameId> {
+        match &self.queue {
+            Queue::Inline { len, ids } => ids[..*len as usize].get(at).copied(),
+            Queue::Spill(ids) => ids.get(at).copied(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, id: FrameId, bytes: usize) {
+        self.insert(self.len(), id, bytes);
+    }
+
+    /// In front of everything. The first frame must not be half written.
+    pub(crate) fn push_front(&mut self, id: FrameId, bytes: usize) {
+        debug_assert_eq!(self.head_written, 0);
+        self.insert(0, id, bytes);
+    }
+
+    /// Behind the first frame if that is half written, else in front of everything.
+    pub(crate) fn push_next(&mut self, id: FrameId, bytes: usize) {
+        self.insert(usize::from(self.head_written > 0), id, bytes);
+    }
+
+    fn insert(&mut self, at: usize, id: FrameId, bytes: usize) {
+        self.bytes += bytes as u32;
+        if let Queue::Inline { len, ids } = &mut self.queue {
+            let n = *len as usize;
+            if n < INLINE {
+                ids.copy_within(at..n, at + 1);
+                ids[at] = id;
+                *len += 1;
+                return;
+            }
+            self.queue = Queue::Spill(Box::new(ids.iter().copied().collect()));
+        }
+        if let Queue::Spill(ids) = &mut self.queue {
+            ids.insert(at, id);
+        }
+    }
+
+    /// Takes the first frame, whatever was written of it; the caller releases it. For the end of a session.
+    pub(crate) fn pop(&mut self) -> Option<FrameId> {
+        let first = self.remove(0);
+        self.head_written = 0;
+        if first.is_none() {
+            self.bytes = 0;
+        }
+        first
+    }
+
+    /// Notes that `written` more bytes went out and hands every frame that is finished to `done`.
+    pub(crate) fn advance(&mut self, mut written: usize, frames: &mut Frames) {
+        self.bytes = self.bytes.saturating_sub(written as u32);
+        while let Some(first) = self.get(0) {
+            let left = frames.get(first).len() - self.head_written as usize;
+            if written < left {
+                self.head_written += written as u32;
+                return;
+            }
+            written -= left;
+            self.head_written = 0;
+            self.remove(0);
+            frames.release(first);
+        }
+    }
+
+    /// Takes the oldest frame that is not on the wire yet; the caller releases it.
+    pub(crate) fn drop_oldest_unsent(&mut self, frames: &Frames) -> Option<FrameId> {
+        let id = self.remove(usize::from(self.head_written > 0))?;
+        self.bytes = self.bytes.saturating_sub(frames.get(id).len() as u32);
+        Some(id)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<FrameId> {
+        match &mut self.queue {
+            Queue::Inline { len, ids } => {
+                let n = *len as usize;
+                let id = *ids[..n].get(at)?;
+                ids.copy_within(at + 1..n, at);
+                *len -= 1;
+                Some(id)
+            }
+            Queue::Spill(ids) => {
+                let id = ids.remove(at)?;
+                if ids.is_empty() {
+                    self.queue = Queue::default();
+                }
+                Some(id)
+            }
+        }
+    }
+
+    /// Answers how many frames are queued.
+    pub(crate) fn check_invariants(&self, frames: &Frames) -> usize {
+        let mut bytes = 0;
+        for at in 0..self.len() {
+            let id = self.get(at).expect("an entry below len");
+            assert!(
+                !frames.get(id).is_empty(),
+                "an outbox names a frame that is gone"
+            );
+            bytes += frames.get(id).len();
+        }
+        assert_eq!(
+            self.bytes(),
+            bytes - self.head_written(),
+            "an outbox has lost count of its bytes"
+        );
+        self.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(frames: &mut Frames, text: &str) -> (FrameId, usize) {
+        let id = frames.insert(|out| out.extend_from_slice(text.as_bytes()));
+        frames.retain(id, 1);
+        (id, text.len())
+    }
+
+    fn contents(outbox: &Outbox, frames: &Frames) -> String {
+        let mut all = String::new();
+        for at in 0..outbox.len() {
+            all += std::str::from_utf8(frames.get(outbox.get(at).expect("entry"))).expect("text");
+        }
+        all[outbox.head_written()..].to_owned()
+    }
+
+    #[test]
+    fn order_is_kept_across_the_spill_and_short_writes() {
+        let mut frames = Frames::default();
+        let mut outbox = Outbox::default();
+        let mut expected = String::new();
+        for n in 0..9 {
+            let text = format!("<{n}>");
+            let (id, len) = frame(&mut frames, &text);
+            outbox.push(id, len);
+            expected += &text;
+        }
+        let (id, len) = frame(&mut frames, "[first]");
+        outbox.push_front(id, len);
+        expected.insert_str(0, "[first]");
+        while !expected.is_empty() {
+            assert_eq!(contents(&outbox, &frames), expected);
+            outbox.check_invariants(&frames);
+            let written = 2.min(expected.len());
+            outbox.advance(written, &mut frames);
+            expected.drain(..written);
+        }
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.bytes(), frames.len()), (0, 0));
+        assert!(
+            matches!(outbox.queue, Queue::Inline { .. }),
+            "an empty outbox owns nothing"
+        );
+    }
+
+    #[test]
+    fn a_half_written_frame_is_never_dropped() {
+        let mut frames = Frames::default();
+        let mut outbox = Outbox::default();
+        for text in ["aaaa", "bbbb", "cccc"] {
+            let (id, len) = frame(&mut frames, text);
+            outbox.push(id, len);
+        }
+        outbox.advance(1, &mut frames);
+        let dropped = outbox.drop_oldest_unsent(&frames).expect("one");
+        assert_eq!(frames.get(dropped), b"bbbb");
+        frames.release(dropped);
+        let (marker, len) = frame(&mut frames, "!gap!");
+        outbox.push_next(marker, len);
+        assert_eq!(contents(&outbox, &frames), "aaa!gap!cccc");
+        outbox.check_invariants(&frames);
+    }
+}

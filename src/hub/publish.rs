@@ -1,0 +1,387 @@
+//! Fan-out: one message, encoded once, queued for every subscriber of one or several channels.
+//!
+//! Publishing only *marks*: ids go into outboxes, sessions onto the dirty list. The worker writes at the end
+//! of the turn, so a burst of publications leaves in one system call per subscriber, and batches grow with
+//! load by themselves.
+//!
+//! **A subscriber whose outbox is over its limits is told**: it is closed with 1013, or (drop-oldest) the
+//! next thing it gets is a gap marker. Nothing is dropped in silence.
+
+use std::fmt;
+
+use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
+use super::session::{NO_USER, Session};
+use super::{CloseOrder, FrameId, Hub, SlowPolicy, mark_dirty};
+use crate::ws::{self, CloseCode, Message};
+
+/// What became of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The publication's number in its channel's epoch, from 1. Of several channels: in the first.
+    pub offset: u64,
+    /// Which life of the channel the offset belongs to. A channel lives while it has subscribers.
+    pub epoch: u32,
+    /// Sessions it was queued for, each counted once.
+    pub receivers: usize,
+}
+
+/// Why a publication is refused. Nothing of it was queued anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishError {
+    /// The channel's name.
+    Name(NameError),
+    /// So many bytes wait in outboxes that the budget (this many bytes) is used up.
+    Budget(usize),
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Budget(bytes) => {
+                write!(
+                    f,
+                    "the memory budget of {bytes} bytes is used up by waiting messages: try again later"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+impl Hub {
+    /// Subscribes a session; `Ok(false)` if it already was.
+    pub(crate) fn subscribe(
+        &mut self,
+        index: u32,
+        space: Space,
+        name: &str,
+    ) -> Result<bool, SubscribeError> {
+        let max = self.session_limits(index).subscriptions_max;
+        self.subscribe_within(index, space, name, max)
+            .map(|(_, new)| new)
+    }
+
+    /// Answers the channel too. `max` is the number of subscriptions the session may have afterwards.
+    pub(crate) fn subscribe_within(
+        &mut self,
+        index: u32,
+        space: Space,
+        name: &str,
+        max: usize,
+    ) -> Result<(u32, bool), SubscribeError> {
+        check_internal_name(name).map_err(SubscribeError::Name)?;
+        let Some(session) = self.sessions.get_mut(index as usize).filter(|s| s.open) else {
+            return Err(SubscribeError::Closed);
+        };
+        let found = self.channels.find(space, name);
+        if let Some(channel) = found
+            && session
+                .subscriptions
+                .as_slice()
+                .iter()
+                .any(|s| s.channel == channel)
+        {
+            return Ok((channel, false));
+        }
+        if session.subscriptions.len() >= max {
+            self.metrics.refuse("subscriptions_per_session");
+            return Err(SubscribeError::TooManySubscriptions(max));
+        }
+        let channel = match found {
+            Some(channel) => channel,
+            None if self.channels.len() >= self.limits.channels_max => {
+                self.metrics.refuse("channels_overall");
+                return Err(SubscribeError::TooManyChannels(self.limits.channels_max));
+            }
+            None => self
+                .channels
+                .create(space, name, self.random.next_u64() as u32),
+        };
+        self.channels.join(channel, index, session);
+        Ok((channel, true))
+    }
+
+    /// Unsubscribes a session; `false` if it was not subscribed.
+    pub(crate) fn unsubscribe(&mut self, index: u32, space: Space, name: &str) -> bool {
+        let Some(channel) = self.channels.find(space, name) else {
+            return false;
+        };
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(at) = session
+            .subscriptions
+            .as_slice()
+            .iter()
+            .position(|s| s.channel == channel)
+        else {
+            return false;
+        };
+        self.channels.leave(&mut self.sessions, index, at);
+        true
+    }
+
+    /// Unsubscribes a session from every channel of `space` whose name `matches`; answers how many.
+    pub(crate) fn unsubscribe_where(
+        &mut self,
+        index: u32,
+        space: Space,
+        mut matches: impl FnMut(&str) -> bool,
+    ) -> usize {
+        let mut gone = 0;
+        let mut at = 0;
+        while let Some(session) = self.sessions.get(index as usize)
+            && let Some(subscription) = session.subscriptions.as_slice().get(at)
+        {
+            let channel = self.channels.get(subscription.channel);
+            if channel.is_some_and(|c| c.space == space && matches(&c.name)) {
+                self.channels.leave(&mut self.sessions, index, at);
+                gone += 1;
+            } else {
+                at += 1;
+            }
+        }
+        gone
+    }
+
+    /// Makes the session one of user `name`'s: it joins that user's personal channel (and leaves another's).
+    pub(crate) fn set_user(&mut self, index: u32, name: &str) -> Result<(), SubscribeError> {
+        let space = self.user_space();
+        if let Some(session) = self.sessions.get(index as usize)
+            && session.user != NO_USER
+        {
+            let user = session.user;
+            if let Some(at) = session
+                .subscriptions
+                .as_slice()
+                .iter()
+                .position(|s| s.channel == user)
+            {
+                self.channels.leave(&mut self.sessions, index, at);
+            }
+        }
+        // A user's own channel does not use up one of the subscriptions a client may make.
+        let (channel, _) = self.subscribe_within(index, space, name, usize::MAX)?;
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.user = channel;
+        }
+        Ok(())
+    }
+
+    /// The user a session belongs to.
+    pub(crate) fn user(&self, index: u32) -> Option<&str> {
+        let session = self.sessions.get(index as usize)?;
+        let mine = session
+            .subscriptions
+            .as_slice()
+            .iter()
+            .any(|s| s.channel == session.user);
+        self.channels
+            .get(session.user)
+            .filter(|_| mine)
+            .map(|channel| &*channel.name)
+    }
+
+    pub(crate) fn user_space(&mut self) -> Space {
+        self.channels.space(USER_SPACE)
+    }
+
+    /// Open sessions subscribed to a channel.
+    pub(crate) fn subscribers(&self, space: Space, name: &str) -> usize {
+        let channel = self
+            .channels
+            .find(space, name)
+            .and_then(|c| self.channels.get(c));
+        channel.map_or(0, |c| c.subscribers.len())
+    }
+
+    /// Indices of the sessions subscribed to a channel.
+    pub(crate) fn subscriber_indices(&self, space: Space, name: &str) -> Vec<u32> {
+        let channel = self
+            .channels
+            .find(space, name)
+            .and_then(|c| self.channels.get(c));
+        channel.map_or_else(Vec::new, |c| {
+            c.subscribers.iter().map(|s| s.session).collect()
+        })
+    }
+
+    /// Publishes to the union of several channels of one space: a session subscribed to more than one of
+    /// them gets the message once. `but` is left out.
+    pub(crate) fn publish(
+        &mut self,
+        space: Space,
+        names: &[&str],
+        message: Message<'_>,
+        but: Option<u32>,
+    ) -> Result<Published, PublishError> {
+        for name in names {
+            check_internal_name(name).map_err(PublishError::Name)?;
+        }
+        let budget = self.limits.memory_budget_bytes;
+        if self.frames.bytes() + message.len() > budget {
+            self.metrics.refuse("memory_budget");
+            return Err(PublishError::Budget(budget));
+        }
+        self.metrics.publications_total += 1;
+        let mut first = None;
+        let mut receivers = 0;
+        let mut frame = None;
+        // Only the union of several channels can reach a session twice.
+        self.stamp = self.stamp.wrapping_add(1).max(1);
+        let stamp = if names.len() > 1 { self.stamp } else { 0 };
+        for name in names {
+            let Some(id) = self.channels.find(space, name) else {
+                continue;
+            };
+            let Some(channel) = self.channels.get_mut(id) else {
+                continue;
+            };
+            channel.offset += 1;
+            first.get_or_insert((channel.offset, channel.epoch));
+            let frame = *frame.get_or_insert_with(|| {
+                self.frames
+                    .insert(|out| ws::encode_message(out, message, None))
+            });
+            // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
+            let subscribers = std::mem::take(&mut channel.subscribers);
+            for subscriber in &subscribers {
+                if Some(subscriber.session) != but && self.deliver(subscriber.session, frame, stamp)
+                {
+                    receivers += 1;
+                }
+            }
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.subscribers = subscribers;
+            }
+        }
+        if let Some(frame) = frame {
+            self.frames.discard(frame);
+        }
+        // Nobody there: the channel would begin and end with this very publication.
+        let (offset, epoch) = first.unwrap_or_else(|| (1, self.random.next_u64() as u32));
+        Ok(Published {
+            offset,
+            epoch,
+            receivers,
+        })
+    }
+
+    /// Queues a shared frame for one session; `false` if it had it already or takes nothing more.
+    fn deliver(&mut self, index: u32, frame: FrameId, stamp: u32) -> bool {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let twice = stamp != 0 && session.stamp == stamp;
+        if twice || !session.open || session.leaving {
+            return false;
+        }
+        session.stamp = stamp;
+        self.queue(index, frame)
+    }
+
+    /// Queues one message for one session; `false` if it takes nothing more.
+    pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> bool {
+        let Some(session) = self.sessions.get(index as usize) else {
+            return false;
+        };
+        if !session.open || session.leaving {
+            return false;
+        }
+        if self.reply.to == Some(index) && session.outbox.is_empty() {
+            self.metrics.messages_sent_total += 1;
+            ws::encode_message(&mut self.reply.bytes, message, None);
+            return true;
+        }
+        let frame = self
+            .frames
+            .insert(|out| ws::encode_message(out, message, None));
+        let queued = self.queue(index, frame);
+        self.frames.discard(frame);
+        queued
+    }
+
+    fn queue(&mut self, index: u32, frame: FrameId) -> bool {
+        let limits = self.session_limits(index);
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let len = self.frames.get(frame).len();
+        self.frames.retain(frame, 1);
+        session.outbox.push(frame, len);
+        self.metrics.messages_sent_total += 1;
+        mark_dirty(&mut self.dirty, session, index);
+
+        let over_soft = if session.outbox.bytes() <= limits.outbox_soft_bytes {
+            session.soft_since = 0;
+            false
+        } else if session.soft_since == 0 {
+            session.soft_since = soft_stamp(self.now.ms);
+            false
+        } else {
+            let since = soft_stamp(self.now.ms).wrapping_sub(session.soft_since);
+            u64::from(since) * SOFT_UNIT_MS > limits.outbox_soft_ms
+        };
+        let over = |session: &Session| {
+            session.outbox.bytes() > limits.outbox_bytes_max
+                || session.outbox.len() > limits.outbox_frames_max
+        };
+        if !over_soft && !over(session) {
+            return true;
+        }
+        match limits.slow {
+            SlowPolicy::Close => {
+                session.leaving = true;
+                self.closing.push(CloseOrder {
+                    session: index,
+                    generation: session.generation,
+                    code: CloseCode::TRY_LATER,
+                    reason: "slow consumer: messages wait longer than they may".into(),
+                    slow: true,
+                });
+                false
+            }
+            SlowPolicy::DropOldest => {
+                let soft_target = over_soft.then_some(limits.outbox_soft_bytes);
+                while over(session) || soft_target.is_some_and(|t| session.outbox.bytes() > t) {
+                    let Some(dropped) = session.outbox.drop_oldest_unsent(&self.frames) else {
+                        break;
+                    };
+                    self.frames.release(dropped);
+                    session.missed = session.missed.saturating_add(1);
+                    self.metrics.frames_dropped_total += 1;
+                }
+                true
+            }
+        }
+    }
+
+    pub(crate) fn session_limits(&self, index: u32) -> super::SessionLimits {
+        let route = self.sessions.get(index as usize).map_or(0, |s| s.route);
+        self.routes
+            .get(route as usize)
+            .map_or_else(Default::default, |r| r.limits)
+    }
+}
+
+/// Each user is a channel of this space.
+const USER_SPACE: &str = "user";
+/// `soft_since` counts in units that fit 32 bits for eight years.
+const SOFT_UNIT_MS: u64 = 64;
+
+fn soft_stamp(ms: u64) -> u32 {
+    // Zero means "not above the limit".
+    ((ms / SOFT_UNIT_MS) as u32).max(1)
+}
+
+fn check_internal_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > INTERNAL_NAME_BYTES_MAX {
+        Err(NameError::TooLong(name.len()))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! The application's view of an open WebSocket.
+
+use std::fmt;
+
+use super::channel::Subscription;
+use super::outbox::Outbox;
+
+/// Names one session for good: the generation makes sure that a reused slot is never mistaken for the
+/// session that lived there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) worker: u16,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:x}-{:x}-{:x}",
+            self.worker, self.index, self.generation
+        )
+    }
+}
+
+impl std::str::FromStr for ConnId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('-');
+        let mut next = || parts.next().ok_or(());
+        let id = Self {
+            worker: u16::from_str_radix(next()?, 16).map_err(drop)?,
+            index: u32::from_str_radix(next()?, 16).map_err(drop)?,
+            generation: u32::from_str_radix(next()?, 16).map_err(drop)?,
+        };
+        if parts.next().is_some() {
+            Err(())
+        } else {
+            Ok(id)
+        }
+    }
+}
+
+/// What the hub keeps per session. Small on purpose: ten thousand of them are idle most of the time.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) generation: u32,
+    /// The server's key of the connection underneath.
+    pub(crate) link: u32,
+    pub(crate) route: u16,
+    /// Between `open` and `end`.
+    pub(crate) open: bool,
+    /// On the hub's dirty list.
+    pub(crate) dirty: bool,
+    /// A close order is under way: nothing more is queued for it or taken from it.
+    pub(crate) leaving: bool,
+    pub(crate) bad_messages: u8,
+    pub(crate) bad_minute: u16,
+    /// The last publication that reached it, so that one sent to several channels arrives once.
+    pub(crate) stamp: u32,
+    /// The channel of its user, or [`NO_USER`].
+    pub(crate) user: u32,
+    /// Frames dropped since the last gap marker.
+    pub(crate) missed: u32,
+    /// Since when (in 64 ms units, 0 = not) the outbox is above its soft limit.
+    pub(crate) soft_since: u32,
+    /// A word that belongs to the handler, for example a slab key.
+    pub(crate) word: u64,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) outbox: Outbox,
+}
+
+pub(crate) const NO_USER: u32 = u32::MAX;
+
+impl Session {
+    pub(crate) fn new(generation: u32, link: u32, route: u16) -> Self {
+        Self {
+            generation,
+            link,
+            route,
+            open: true,
+            dirty: false,
+            leaving: false,
+            bad_messages: 0,
+            bad_minute: 0,
+            stamp: 0,
+            user: NO_USER,
+            missed: 0,
+            soft_since: 0,
+            word: 0,
+            subscriptions: Subscriptions::default(),
+            outbox: Outbox::default(),
+        }
+    }
+}
+
+/// A session's subscriptions: most have none or one, and those need no allocation.
+#[derive(Debug, Default)]
+pub(crate) enum Subscriptions {
+    #[default]
+    None,
+    One(Subscription),
+    Many(Vec<Subscription>),
+}
+
+impl Subscriptions {
+    pub(crate) fn as_slice(&self) -> &[Subscription] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Subscription] {
+        match self {
+            Self::None => &mut [],
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    pub(crate) fn push(&mut self, subscription: Subscription) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(subscription),
+            Self::One(one) => Self::Many(vec![one, subscription]),
+            Self::Many(mut many) => {
+                many.push(subscription);
+                Self::Many(many)
+            }
+        }
+    }
+
+    pub(crate) fn swap_remove(&mut self, at: usize) {
+        match self {
+            Self::None => {}
+            Self::One(_) => *self = Self::None,
+            Self::Many(many) => {
+                many.swap_remove(at);
+                if let [one] = many[..] {
+                    *self = Self::One(one);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_print_and_parse() {
+        let id = ConnId {
+            worker: 1,
+            index: 0xab,
+            generation: 7,
+        };
+        assert_eq!(id.to_string(), "1-ab-7");
+        assert_eq!("1-ab-7".parse(), Ok(id));
+        for bad in ["", "1-ab", "1-ab-7-8", "1-ab-x", "fffff-1-1"] {
+            assert_eq!(bad.parse::<ConnId>(), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 104, "{}", size_of::<Session>());
+    }
+}
