@@ -1,0 +1,173 @@
+//! One connection: a transport, what is known of its readiness, and the protocol it speaks at the moment.
+//!
+//! ```text
+//!              accept
+//!                │            ┌───────────────────────────────┐
+//!                ▼            ▼                               │ keep-alive
+//!   Http:      Head ──▶ (Body) ──▶ handler ──▶ (Waiting) ──▶ answer ──▶ Closing ─▶ Linger
+//!                │ 101
+//!                ▼
+//!   Open:   ws::Closing::Open ── close sent ──▶ Sent ─────┐
+//!                │                                        ▼ flushed
+//!                └────────── close received ─▶ Received ─▶ Done ──▶ Linger ──▶ (dropped)
+//!
+//!   Linger: our direction is ended; what still comes is read and thrown away until the peer ends too
+//!           or the close time-out passes. A socket closed with unread input would send RST, and that
+//!           destroys the answer or the close frame that is still under way.
+//! ```
+
+use crate::http::{BodyReader, Head, HeadSeeker};
+use crate::hub::{Params, Peer, Ticket};
+use crate::ws::{Closing, WebSocket};
+
+use super::bucket::Bucket;
+use super::wheel::Tick;
+
+#[derive(Debug)]
+pub(crate) struct Connection<T> {
+    pub(crate) transport: T,
+    /// Tells this connection from others that lived in its slot.
+    pub(crate) generation: u32,
+    /// The tick of the wheel entry that counts; 0: none is armed.
+    pub(crate) armed: Tick,
+    /// When bytes last went in either direction.
+    pub(crate) life: Tick,
+    /// The account of its address.
+    pub(crate) account: u32,
+    /// Readiness is memory: only `WouldBlock` clears these two.
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer has ended its direction: the end must be read, however short the last read was.
+    pub(crate) ended: bool,
+    /// On the worker's ready queue.
+    pub(crate) queued: bool,
+    pub(crate) phase: Phase,
+}
+
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Http(Box<Http>),
+    Open(Open),
+    Linger { since: Tick },
+}
+
+/// What a connection keeps while it speaks HTTP.
+#[derive(Debug)]
+pub(crate) struct Http {
+    pub(crate) peer: Peer,
+    pub(crate) listener: u16,
+    pub(crate) stage: Stage,
+    pub(crate) seeker: HeadSeeker,
+    /// Bytes received and not used yet.
+    pub(crate) input: Vec<u8>,
+    /// Answers not yet written; the first `written` bytes are.
+    pub(crate) output: Vec<u8>,
+    pub(crate) written: usize,
+    /// When the stage began: its time-out counts from here.
+    pub(crate) since: Tick,
+    /// Requests answered on this connection.
+    pub(crate) answered: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Head,
+    Body(Box<Incoming>),
+    Waiting {
+        ticket: Ticket,
+        head_only: bool,
+        keep_alive: bool,
+    },
+    /// The last answer is under way; nothing more is read.
+    Closing,
+}
+
+/// A request whose body is arriving.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) head: Head,
+    pub(crate) route: u16,
+    pub(crate) params: Params,
+    pub(crate) reader: BodyReader,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What a connection keeps while its WebSocket is open or closing. Idle ones own no buffer.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) ws: WebSocket,
+    pub(crate) session: u32,
+    pub(crate) route: u16,
+    pub(crate) closing: Closing,
+    /// When a ping of ours went out that no byte has answered yet; 0: there is none.
+    pub(crate) pinged_at: Tick,
+    /// Nothing is read until the outbox has drained.
+    pub(crate) paused: bool,
+    /// When the unfinished message began; 0: there is none.
+    pub(crate) message_since: Tick,
+    /// When the closing handshake began.
+    pub(crate) closing_since: Tick,
+    pub(crate) messages: Bucket,
+    pub(crate) controls: Bucket,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What only a connection with a backlog needs.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// The payload of the newest ping that could not be answered yet: at most one pong is pending.
+    pub(crate) pong: Option<Vec<u8>>,
+    /// Input that was read and must wait until the outbox has drained.
+    pub(crate) backlog: Vec<u8>,
+}
+
+impl<T> Connection<T> {
+    pub(crate) fn session(&self) -> Option<(u32, u16)> {
+        match &self.phase {
+            Phase::Open(open) => Some((open.session, open.route)),
+            _ => None,
+        }
+    }
+}
+
+impl Http {
+    pub(crate) fn new(peer: Peer, listener: u16, since: Tick) -> Self {
+        Self {
+            peer,
+            listener,
+            stage: Stage::Head,
+            seeker: HeadSeeker::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            written: 0,
+            since,
+            answered: 0,
+        }
+    }
+
+    pub(crate) fn unwritten(&self) -> &[u8] {
+        self.output.get(self.written..).unwrap_or_default()
+    }
+}
+
+/// What is to become of a connection after it was worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Keep,
+    Drop,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_connection_is_small() {
+        // A file descriptor stands for a socket here.
+        assert!(
+            size_of::<Connection<[i32; 2]>>() <= 104,
+            "{}",
+            size_of::<Connection<[i32; 2]>>()
+        );
+    }
+}

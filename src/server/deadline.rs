@@ -1,0 +1,71 @@
+//! When a connection must be looked at again, and what happens then.
+
+use super::connection::{Connection, Fate, Phase, Stage};
+use super::transport::Transport;
+use super::wheel::{TICK_MS, Tick, tick_at};
+use super::worker::Core;
+
+/// The tick that is at least `ms` after `since`.
+pub(super) fn after(since: Tick, ms: u64) -> Tick {
+    since
+        .saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX))
+        .saturating_add(1)
+}
+
+impl Core {
+    /// A connection's nearest deadline, computed from what it remembers; `None`: it may stay as it is.
+    pub(super) fn deadline<T>(&self, connection: &Connection<T>) -> Option<Tick> {
+        let s = &self.settings;
+        match &connection.phase {
+            Phase::Http(http) => {
+                let ms = match http.stage {
+                    Stage::Head if http.answered == 0 => s.handshake_timeout_ms,
+                    Stage::Head if http.input.is_empty() => s.keep_alive_ms,
+                    Stage::Head | Stage::Body(_) => s.request_timeout_ms,
+                    Stage::Waiting { .. } => s.reply_timeout_ms,
+                    Stage::Closing => s.close_timeout_ms,
+                };
+                Some(after(http.since, ms))
+            }
+            Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
+            Phase::Open(open) => {
+                if !open.closing.is_open() {
+                    return Some(after(open.closing_since, s.close_timeout_ms));
+                }
+                let route = &self.routes[open.route as usize].settings;
+                let silence = if route.ping_after_ms == 0 {
+                    None
+                } else if open.pinged_at != 0 {
+                    Some(after(open.pinged_at, route.ping_grace_ms))
+                } else {
+                    Some(after(connection.life, route.ping_after_ms))
+                };
+                let message = (open.message_since != 0)
+                    .then(|| after(open.message_since, route.message_timeout_ms));
+                match (silence, message) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                }
+            }
+        }
+    }
+
+    /// The wheel has woken a connection. Most of the time it has been alive meanwhile and sleeps on.
+    pub(super) fn on_deadline<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        _key: u32,
+    ) -> Fate {
+        if self
+            .deadline(connection)
+            .is_none_or(|due| due > tick_at(self.now.ms))
+        {
+            return Fate::Keep;
+        }
+        match &connection.phase {
+            Phase::Http(_) => self.http_deadline(connection),
+            Phase::Open(_) => self.open_deadline(connection),
+            Phase::Linger { .. } => Fate::Drop,
+        }
+    }
+}

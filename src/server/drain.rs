@@ -1,0 +1,116 @@
+//! Going down without hurting anybody: no new connection, idle ones closed, WebSockets told to come back
+//! (1012) one after the other, so that their clients do not all reconnect in the same moment.
+
+use super::connection::{Phase, Stage};
+use super::transport::Transport;
+use super::worker::Worker;
+use crate::time::Now;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    since_ms: u64,
+    until_ms: u64,
+    /// The WebSockets that were open when it began: key and generation.
+    open: Vec<(u32, u32)>,
+    closed: usize,
+    /// Milliseconds between two closes, in thousandths.
+    pace_us: u64,
+}
+
+/// The closes are spread over this part of the drain time …
+const SPREAD_PERCENT: u64 = 80;
+/// … but nobody waits longer than this for the next one: three clients need no twenty-four seconds.
+const PACE_US_MAX: u64 = 10_000;
+
+impl Drain {
+    pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
+        if self.closed < self.open.len() {
+            now_ms + 10
+        } else {
+            self.until_ms
+        }
+    }
+}
+
+impl<T: Transport> Worker<T> {
+    /// Begins to drain. New connections and requests get 503 from now on; the caller stops accepting.
+    pub fn drain(&mut self, now: Now) {
+        if self.core.drain.is_some() {
+            return;
+        }
+        let mut idle = Vec::new();
+        let mut open = Vec::new();
+        for (key, connection) in &self.connections {
+            match &connection.phase {
+                Phase::Http(http) => {
+                    if matches!(http.stage, Stage::Head)
+                        && http.input.is_empty()
+                        && http.unwritten().is_empty()
+                    {
+                        idle.push(key as u32);
+                    }
+                }
+                Phase::Open(_) => open.push((key as u32, connection.generation)),
+                Phase::Linger { .. } => {}
+            }
+        }
+        for key in idle {
+            self.remove(key);
+        }
+        let timeout = self.core.settings.drain_timeout_ms;
+        let spread_us = timeout * SPREAD_PERCENT * 10;
+        let pace_us = (spread_us / (open.len() as u64).max(1)).min(PACE_US_MAX);
+        let count = open.len();
+        self.core.notice("drain", || {
+            format!("draining: {count} WebSockets are told to reconnect elsewhere")
+        });
+        self.core.drain = Some(Drain {
+            since_ms: now.ms,
+            until_ms: now.ms + timeout,
+            open,
+            closed: 0,
+            pace_us,
+        });
+    }
+
+    /// Whether a drain was begun.
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
+    }
+
+    /// Whether a drain has come to its end: nobody is left.
+    pub fn is_drained(&self) -> bool {
+        self.core.drain.is_some() && self.connections.is_empty()
+    }
+
+    pub(crate) fn drain_step(&mut self) {
+        let Some(mut drain) = self.core.drain.take() else {
+            return;
+        };
+        let now = self.core.now.ms;
+        let due = ((now - drain.since_ms) * 1000).checked_div(drain.pace_us);
+        let due = due.map_or(drain.open.len(), |n| (n as usize + 1).min(drain.open.len()));
+        while drain.closed < due {
+            let (key, generation) = drain.open[drain.closed];
+            drain.closed += 1;
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && connection.generation == generation
+                && let Some((_, route)) = connection.session()
+            {
+                let code = self.core.routes[route as usize].settings.drain_code;
+                let fate = self
+                    .core
+                    .close(connection, code, "this server is restarting", false);
+                self.settle(key, fate);
+            }
+        }
+        if now >= drain.until_ms {
+            let late: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
+            for key in late {
+                self.remove(key);
+            }
+        }
+        self.core.drain = Some(drain);
+    }
+}

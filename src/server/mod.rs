@@ -1,0 +1,79 @@
+//! The server: connections over any transport, driven through `http` and `ws` into the hub.
+//!
+//! Read `worker.rs` first (the turn), then `connection.rs` (the picture of a connection's life):
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `worker.rs` | [`Worker`]: what is ready, what is due, what was ordered |
+//! | `connection.rs` | the states of a connection |
+//! | `requests.rs` | HTTP requests, routing, the opening handshake |
+//! | `open.rs` | WebSocket events, replies, flushing, closing |
+//! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
+//! | `drain.rs` | going down gently |
+//! | `router.rs` | path templates |
+//! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
+//! | `settings.rs` | every limit with its default |
+//! | `transport.rs` | [`Transport`], the seam where tests put simulated sockets |
+//!
+//! **Never in here:** mio, `Instant::now`, a dialect.
+
+mod access;
+mod addresses;
+mod bucket;
+mod connection;
+mod deadline;
+mod drain;
+mod open;
+mod requests;
+mod router;
+mod settings;
+mod transport;
+mod wheel;
+mod worker;
+
+pub use access::{AccessError, Keys, Origins};
+pub use router::{On, RouteError};
+pub use settings::{AddressLimits, RouteSettings, WorkerSettings};
+pub use transport::Transport;
+pub use worker::{Notice, Worker};
+
+use std::io;
+
+use crate::time::Now;
+use connection::Connection;
+
+enum ReadOutcome {
+    Bytes(usize),
+    /// Nothing now; later perhaps.
+    Nothing,
+    /// The peer has ended its direction.
+    End,
+    Failed,
+}
+
+/// One read, with what it says about the transport's readiness written down.
+fn read_some<T: Transport>(
+    connection: &mut Connection<T>,
+    buffer: &mut [u8],
+    now: Now,
+) -> ReadOutcome {
+    match connection.transport.read(buffer) {
+        Ok(0) => ReadOutcome::End,
+        Ok(n) => {
+            connection.life = wheel::tick_at(now.ms);
+            if n < buffer.len() && !connection.ended && connection.transport.short_read_drains() {
+                connection.readable = false;
+            }
+            ReadOutcome::Bytes(n)
+        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                connection.readable = false;
+                ReadOutcome::Nothing
+            }
+            // Still readable: the next turn tries again.
+            io::ErrorKind::Interrupted => ReadOutcome::Nothing,
+            _ => ReadOutcome::Failed,
+        },
+    }
+}

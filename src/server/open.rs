@@ -1,0 +1,467 @@
+//! The WebSocket side of a connection: events to handlers, pings, the closing handshake, flushing.
+
+use std::io::{self, IoSlice};
+
+use super::connection::{Connection, Extra, Fate, Open, Phase};
+use super::transport::Transport;
+use super::wheel::tick_at;
+use super::worker::Core;
+use super::{ReadOutcome, read_some};
+use crate::hub::{CloseInfo, Context, Initiator};
+use crate::ws::{self, CloseCode, Event, OpCode};
+
+/// Replies gathered while one read is worked through are written out when they reach this.
+const REPLY_BYTES_MAX: usize = 256 << 10;
+/// A connection with more than this waiting to be written is not read from until it has drained: its own
+/// replies would pile up.
+const PAUSE_BYTES: usize = 64 << 10;
+/// What one flush of one connection may write before others have their turn.
+const FLUSH_BYTES_MAX: usize = 64 << 10;
+/// Frames up to this size are copied together into one buffer; larger ones go out as they lie.
+const GATHER_FRAME_BYTES_MAX: usize = 4 << 10;
+/// Frames in one gathered write.
+const GATHER_SLICES: usize = 16;
+
+impl Core {
+    pub(super) fn work_open<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+    ) -> (Fate, usize) {
+        if self.flush(connection, key) == Fate::Drop {
+            return (Fate::Drop, 0);
+        }
+        let Phase::Open(open) = &mut connection.phase else {
+            return (Fate::Keep, 0);
+        };
+        if open.paused {
+            return (Fate::Keep, 0);
+        }
+        if let Some(extra) = &mut open.extra
+            && !extra.backlog.is_empty()
+        {
+            let mut backlog = std::mem::take(&mut extra.backlog);
+            let bytes = backlog.len();
+            self.hub.begin_replies(open.session);
+            return (self.consume(connection, &mut backlog), bytes);
+        }
+        if !connection.readable {
+            return (Fate::Keep, 0);
+        }
+        let session = open.session;
+        let mut receive = std::mem::take(&mut self.receive);
+        let result = match read_some(connection, &mut receive, self.now) {
+            ReadOutcome::Bytes(n) => {
+                self.hub.metrics.received_bytes_total += n as u64;
+                self.hub.begin_replies(session);
+                (self.consume(connection, &mut receive[..n]), n)
+            }
+            ReadOutcome::Nothing => (Fate::Keep, 0),
+            ReadOutcome::End | ReadOutcome::Failed => (Fate::Drop, 0),
+        };
+        self.receive = receive;
+        result
+    }
+
+    /// Works through received bytes, replies being gathered, and writes the replies.
+    pub(super) fn consume<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        mut data: &mut [u8],
+    ) -> Fate {
+        let Phase::Open(open) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        let mut open: &mut Open = open;
+        open.pinged_at = 0;
+        let mut completed = false;
+        loop {
+            let route = &mut self.routes[open.route as usize];
+            let settings = &route.settings;
+            match open.ws.next_event(&settings.ws, &mut data) {
+                Ok(None) => break,
+                Ok(Some(Event::Message(message))) => {
+                    completed = true;
+                    if !open.closing.is_open() {
+                        continue; // RFC 6455 §1.4: after our close frame, data is ignored.
+                    }
+                    self.hub.metrics.messages_received_total += 1;
+                    let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
+                    if !open.messages.take(self.now.ms, rate, burst) {
+                        let code = settings.rate_code;
+                        self.hub.metrics.refuse("message_rate");
+                        self.begin_close(
+                            open,
+                            code,
+                            &format!("more than {rate} messages per second"),
+                            false,
+                        );
+                        break;
+                    }
+                    let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
+                    route.handler.on_message(&mut cx, message);
+                    if self.hub.is_leaving(open.session) {
+                        break; // The handler has asked for the end: what follows is not for it any more.
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    if open.closing.is_open() {
+                        if !open.controls.take(
+                            self.now.ms,
+                            settings.control_per_second,
+                            settings.control_burst,
+                        ) {
+                            self.hub.metrics.refuse("control_rate");
+                            self.begin_close(
+                                open,
+                                CloseCode::POLICY,
+                                "too many control frames",
+                                false,
+                            );
+                            break;
+                        }
+                        if self.hub.outbox_is_empty(open.session) {
+                            ws::encode_frame(self.hub.replies(), OpCode::Pong, payload, None);
+                        } else {
+                            // RFC 6455 §5.5.3: only the most recent ping needs an answer.
+                            open.extra.get_or_insert_default().pong = Some(payload.to_vec());
+                        }
+                    }
+                }
+                Ok(Some(Event::Pong(_))) => {
+                    if !open.controls.take(
+                        self.now.ms,
+                        settings.control_per_second,
+                        settings.control_burst,
+                    ) {
+                        self.hub.metrics.refuse("control_rate");
+                        self.begin_close(open, CloseCode::POLICY, "too many control frames", false);
+                        break;
+                    }
+                }
+                Ok(Some(Event::Close(code, reason))) => {
+                    open.closing.receive();
+                    self.end_session(open.session, open.route, code, reason, Initiator::Peer);
+                    if open.closing.send() {
+                        self.hub
+                            .push_close(open.session, ws::echo_code(code), "", false);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    self.hub.metrics.refuse(error.name());
+                    let session = self.hub.conn_id(open.session);
+                    self.notice(error.name(), || {
+                        let id = session.map(|s| s.to_string()).unwrap_or_default();
+                        format!("closed session {id}: {} {error}", error.close_code())
+                    });
+                    self.begin_close(open, error.close_code(), &error.to_string(), false);
+                    // RFC 6455 §7.1.7: the connection has failed; the peer's close is not waited for.
+                    open.closing.receive();
+                    break;
+                }
+            }
+            if self.hub.replies().len() >= REPLY_BYTES_MAX {
+                let session = open.session;
+                if self.write_replies(connection) == Fate::Drop {
+                    return Fate::Drop;
+                }
+                let Phase::Open(again) = &mut connection.phase else {
+                    return Fate::Keep;
+                };
+                open = again;
+                if self.hub.outbox_bytes(session) > PAUSE_BYTES {
+                    open.paused = true;
+                    open.extra
+                        .get_or_insert_default()
+                        .backlog
+                        .extend_from_slice(data);
+                    break;
+                }
+                self.hub.begin_replies(session);
+            }
+        }
+        if !open.ws.is_mid_message() {
+            open.message_since = 0;
+        } else if completed || open.message_since == 0 {
+            open.message_since = tick_at(self.now.ms);
+        }
+        if self.write_replies(connection) == Fate::Drop {
+            return Fate::Drop;
+        }
+        self.after_write(connection)
+    }
+
+    /// Writes the gathered replies; what the transport does not take becomes the head of the outbox.
+    fn write_replies<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let mut written = 0;
+        let replies = self.hub.replies();
+        while connection.writable && written < replies.len() {
+            match connection.transport.write(&replies[written..]) {
+                Ok(0) => return Fate::Drop,
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.writable = false
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Fate::Drop,
+            }
+        }
+        self.hub.metrics.sent_bytes_total += written as u64;
+        self.hub.end_replies(written);
+        Fate::Keep
+    }
+
+    /// Decides to close from our side: the handler is told, the close frame is queued.
+    fn begin_close(&mut self, open: &mut Open, code: CloseCode, reason: &str, slow: bool) {
+        if open.closing.send() {
+            open.closing_since = tick_at(self.now.ms);
+            self.end_session(open.session, open.route, code, reason, Initiator::Server);
+            self.hub.push_close(open.session, code, reason, slow);
+        }
+    }
+
+    /// Closes a connection's session; the frame goes out with the next flush.
+    pub(super) fn close<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        code: CloseCode,
+        reason: &str,
+        slow: bool,
+    ) -> Fate {
+        let Phase::Open(open) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        if slow {
+            self.hub.metrics.refuse("slow_consumer");
+            let id = self.hub.conn_id(open.session);
+            self.notice("slow_consumer", || {
+                let id = id.map(|s| s.to_string()).unwrap_or_default();
+                format!("closed session {id}: {code} {reason}")
+            });
+        }
+        self.begin_close(open, code, reason, slow);
+        Fate::Keep
+    }
+
+    /// Tells the handler, once.
+    fn end_session(
+        &mut self,
+        session: u32,
+        route: u16,
+        code: CloseCode,
+        reason: &str,
+        initiator: Initiator,
+    ) {
+        if !self.hub.is_open(session) {
+            return;
+        }
+        self.hub.end(session);
+        let side = if initiator == Initiator::Peer {
+            "peer"
+        } else {
+            "server"
+        };
+        self.hub.metrics.close(code.0, side);
+        let mut cx = Context::new(&mut self.hub, route, Some(session));
+        self.routes[route as usize].handler.on_close(
+            &mut cx,
+            CloseInfo {
+                code,
+                reason,
+                initiator,
+            },
+        );
+    }
+
+    /// The transport went away without a closing handshake.
+    pub(super) fn end_abnormally(&mut self, open: &Open) {
+        self.end_session(
+            open.session,
+            open.route,
+            CloseCode::ABNORMAL,
+            "",
+            Initiator::Peer,
+        );
+    }
+
+    /// Writes what waits in a session's outbox, as far as the transport and this turn's share allow.
+    pub(super) fn flush<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        _key: u32,
+    ) -> Fate {
+        let Some((session, route)) = connection.session() else {
+            return Fate::Keep;
+        };
+        self.hub.place_gap_marker(session, |missed| {
+            self.routes[route as usize].handler.gap_marker(missed)
+        });
+        let mut share = FLUSH_BYTES_MAX;
+        while connection.writable && share > 0 && !self.hub.outbox_is_empty(session) {
+            match self.write_some(connection, session) {
+                Ok(0) => return Fate::Drop,
+                Ok(n) => {
+                    share = share.saturating_sub(n);
+                    self.hub.metrics.sent_bytes_total += n as u64;
+                    self.hub.outbox_advance(session, n);
+                    if let Phase::Open(open) = &connection.phase
+                        && open.paused
+                    {
+                        // Nothing is read from it, so taking what we write is its sign of life.
+                        connection.life = tick_at(self.now.ms);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.writable = false
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Fate::Drop,
+            }
+        }
+        if connection.writable && !self.hub.outbox_is_empty(session) {
+            self.hub.mark_dirty(session);
+        }
+        self.after_write(connection)
+    }
+
+    /// One write: small frames together in the shared buffer, large ones as they lie.
+    fn write_some<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        session: u32,
+    ) -> io::Result<usize> {
+        let mut frames = self.hub.outbox_frames(session);
+        let Some(first) = frames.next() else {
+            return Ok(0);
+        };
+        let Some(second) = frames.next() else {
+            return connection.transport.write(first);
+        };
+        if first.len() > GATHER_FRAME_BYTES_MAX {
+            let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
+            let mut used = 0;
+            let mut bytes = 0;
+            for (slot, frame) in slices
+                .iter_mut()
+                .zip([first, second].into_iter().chain(frames))
+            {
+                *slot = IoSlice::new(frame);
+                used += 1;
+                bytes += frame.len();
+                if bytes >= FLUSH_BYTES_MAX {
+                    break;
+                }
+            }
+            return connection.transport.write_vectored(&slices[..used]);
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(first);
+        for frame in std::iter::once(second).chain(frames) {
+            if frame.len() > GATHER_FRAME_BYTES_MAX
+                || self.scratch.len() + frame.len() > FLUSH_BYTES_MAX
+            {
+                break;
+            }
+            self.scratch.extend_from_slice(frame);
+        }
+        connection.transport.write(&self.scratch)
+    }
+
+    /// What an emptied outbox allows: the pending pong, reading again, the end of the closing handshake.
+    fn after_write<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Open(open) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        let waiting = self.hub.outbox_bytes(open.session);
+        if open.paused {
+            if waiting <= PAUSE_BYTES / 2 {
+                open.paused = false;
+                connection.life = tick_at(self.now.ms);
+            }
+        } else if waiting > PAUSE_BYTES {
+            open.paused = true;
+        }
+        if waiting > 0 {
+            return Fate::Keep;
+        }
+        if let Some(Extra { pong, backlog }) = open.extra.as_deref_mut() {
+            let pong = pong.take();
+            if backlog.is_empty() {
+                open.extra = None;
+            }
+            if let Some(payload) = pong
+                && open.closing.is_open()
+            {
+                self.hub.push_raw(open.session, |out| {
+                    ws::encode_frame(out, OpCode::Pong, &payload, None)
+                });
+                return Fate::Keep;
+            }
+        }
+        if open.closing.is_done() {
+            // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first.
+            let session = open.session;
+            let fate = self.linger(connection);
+            if fate == Fate::Keep {
+                self.hub.remove(session);
+            }
+            return fate;
+        }
+        Fate::Keep
+    }
+
+    pub(super) fn send_ping(&mut self, open: &mut Open) {
+        open.pinged_at = tick_at(self.now.ms);
+        if self.hub.outbox_is_empty(open.session) {
+            self.hub.push_raw(open.session, |out| {
+                ws::encode_frame(out, OpCode::Ping, &[], None)
+            });
+        }
+    }
+
+    /// An open connection's deadline has come.
+    pub(super) fn open_deadline<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let readable = connection.readable;
+        let Phase::Open(open) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        let settings = &self.routes[open.route as usize].settings;
+        let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
+        if readable && !open.paused {
+            return Fate::Keep; // It has said something that we have not read yet: nobody is accused unheard.
+        }
+        let now = tick_at(self.now.ms);
+        if !open.closing.is_open() {
+            self.hub.metrics.refuse("close_timeout");
+            return Fate::Drop;
+        }
+        if open.message_since != 0 && super::deadline::after(open.message_since, message) <= now {
+            self.hub.metrics.refuse("message_timeout");
+            self.begin_close(
+                open,
+                CloseCode::POLICY,
+                "a message stayed unfinished for too long",
+                false,
+            );
+            return Fate::Keep;
+        }
+        if open.pinged_at == 0 {
+            self.send_ping(open);
+            return Fate::Keep;
+        }
+        if super::deadline::after(open.pinged_at, grace) <= now {
+            self.hub.metrics.refuse("ping_timeout");
+            let (session, route) = (open.session, open.route);
+            self.end_session(
+                session,
+                route,
+                CloseCode::ABNORMAL,
+                "no answer to a ping",
+                Initiator::Server,
+            );
+            return Fate::Drop;
+        }
+        Fate::Keep
+    }
+}

@@ -1,0 +1,541 @@
+//! The HTTP side of a connection: heads, bodies, routing, answers, and the step to WebSocket.
+
+use super::access::AccessError;
+use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage};
+use super::router::NoRoute;
+use super::transport::Transport;
+use super::wheel::tick_at;
+use super::worker::{Core, draining_response};
+use super::{ReadOutcome, read_some};
+use crate::http::{self, BodyReader, Head, HttpError, Response};
+use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
+use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
+
+/// While more answers than this wait to be written, no further request of that connection is looked at.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+impl Core {
+    /// One unit of work for a ready connection; answers how many bytes were read too.
+    pub(super) fn work<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+    ) -> (Fate, usize) {
+        match &connection.phase {
+            Phase::Http(_) => self.work_http(connection, key),
+            Phase::Open(_) => self.work_open(connection, key),
+            Phase::Linger { .. } => self.work_linger(connection),
+        }
+    }
+
+    /// Whether a connection should go (back) onto the ready queue.
+    pub(super) fn wants_work<T>(&self, connection: &Connection<T>) -> bool {
+        match &connection.phase {
+            Phase::Http(http) => {
+                let may_write = connection.writable && !http.unwritten().is_empty();
+                let may_read = matches!(http.stage, Stage::Head | Stage::Body(_))
+                    && http.unwritten().len() <= OUTPUT_BYTES_MAX;
+                may_write || (may_read && connection.readable)
+            }
+            Phase::Open(open) => {
+                let backlog = open.extra.as_ref().is_some_and(|e| !e.backlog.is_empty());
+                !open.paused && (connection.readable || backlog)
+            }
+            Phase::Linger { .. } => connection.readable,
+        }
+    }
+
+    fn work_http<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+    ) -> (Fate, usize) {
+        let was_stalled = self.is_stalled(connection);
+        if self.write_http(connection) == Fate::Drop {
+            return (Fate::Drop, 0);
+        }
+        if self.is_stalled(connection) {
+            return (Fate::Keep, 0);
+        }
+        if was_stalled {
+            // Requests that came while the answers could not be written are still in the buffer.
+            return (self.feed(connection, key, &mut []), 0);
+        }
+        let Phase::Http(http) = &mut connection.phase else {
+            return (Fate::Keep, 0);
+        };
+        if !connection.readable || !matches!(http.stage, Stage::Head | Stage::Body(_)) {
+            return (Fate::Keep, 0);
+        }
+        let mut receive = std::mem::take(&mut self.receive);
+        let result = match read_some(connection, &mut receive, self.now) {
+            ReadOutcome::Bytes(n) => {
+                self.hub.metrics.received_bytes_total += n as u64;
+                (self.feed(connection, key, &mut receive[..n]), n)
+            }
+            ReadOutcome::Nothing => (Fate::Keep, 0),
+            ReadOutcome::End => (self.end_of_requests(connection), 0),
+            ReadOutcome::Failed => (Fate::Drop, 0),
+        };
+        self.receive = receive;
+        result
+    }
+
+    fn is_stalled<T>(&self, connection: &Connection<T>) -> bool {
+        matches!(&connection.phase, Phase::Http(http) if http.unwritten().len() > OUTPUT_BYTES_MAX)
+    }
+
+    /// The peer sends nothing more; what it asked for before is still answered.
+    fn end_of_requests<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Drop;
+        };
+        if http.unwritten().is_empty() {
+            return Fate::Drop;
+        }
+        http.stage = Stage::Closing;
+        Fate::Keep
+    }
+
+    /// Puts fresh bytes behind the ones that wait and goes as far as they reach.
+    fn feed<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        fresh: &mut [u8],
+    ) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        if http.input.is_empty() {
+            return self.advance(connection, key, fresh);
+        }
+        let mut all = std::mem::take(&mut http.input);
+        all.extend_from_slice(fresh);
+        self.advance(connection, key, &mut all)
+    }
+
+    /// Takes requests out of `data` and answers them; what is left over waits in the connection.
+    fn advance<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        mut data: &mut [u8],
+    ) -> Fate {
+        loop {
+            let Phase::Http(http) = &mut connection.phase else {
+                return Fate::Keep;
+            };
+            match &mut http.stage {
+                Stage::Head => {
+                    if data.is_empty() {
+                        break;
+                    }
+                    let end = match http.seeker.seek(data, &self.settings.head) {
+                        Ok(Some(end)) => end,
+                        Ok(None) => {
+                            if http.answered > 0 && http.input.is_empty() {
+                                http.since = tick_at(self.now.ms);
+                            }
+                            http.input.extend_from_slice(data);
+                            break;
+                        }
+                        Err(error) => {
+                            self.refuse_http(http, error);
+                            break;
+                        }
+                    };
+                    let (head, rest) = data.split_at_mut(end);
+                    data = rest;
+                    let head = match Head::parse(head, &self.settings.head) {
+                        Ok(head) => head,
+                        Err(error) => {
+                            self.refuse_http(http, error);
+                            break;
+                        }
+                    };
+                    let found = match self.router.find(http.listener, head.path()) {
+                        Ok(found) => found,
+                        Err(no_route) => {
+                            self.refuse_route(http, &head, no_route);
+                            continue;
+                        }
+                    };
+                    if ws::wants_upgrade(head.headers()) {
+                        return self.upgrade(connection, key, &head, found.0, &found.1, data);
+                    }
+                    self.begin_body(http, connection.account, head, found, data.is_empty());
+                }
+                Stage::Body(incoming) => {
+                    match incoming.reader.read(data, &mut incoming.body) {
+                        Ok(used) => data = &mut data[used..],
+                        Err(error) => {
+                            self.refuse_http(http, error);
+                            break;
+                        }
+                    }
+                    if !incoming.reader.is_done() {
+                        break;
+                    }
+                    self.call_handler(connection, key);
+                }
+                Stage::Waiting { .. } | Stage::Closing => {
+                    if !matches!(http.stage, Stage::Closing) {
+                        http.input.extend_from_slice(data);
+                    }
+                    break;
+                }
+            }
+            if self.is_stalled(connection) {
+                if self.write_http(connection) == Fate::Drop {
+                    return Fate::Drop;
+                }
+                if self.is_stalled(connection) {
+                    if let Phase::Http(http) = &mut connection.phase {
+                        http.input.extend_from_slice(data);
+                    }
+                    break;
+                }
+            }
+        }
+        self.write_http(connection)
+    }
+
+    /// A head without an upgrade: checks access and prepares for the body.
+    fn begin_body(
+        &mut self,
+        http: &mut Http,
+        account: u32,
+        head: Head,
+        (route, params): (u16, Params),
+        body_pending: bool,
+    ) {
+        if let Err(error) = self.check_access(account, &head, route) {
+            self.refuse_access(http, &head, error);
+            return;
+        }
+        let prepared = head.body().and_then(|length| {
+            let max = self.routes[route as usize].settings.body_bytes_max;
+            Ok((BodyReader::new(length, max)?, head.expects_continue()?))
+        });
+        match prepared {
+            Ok((reader, expects_continue)) => {
+                if expects_continue && !reader.is_done() && body_pending {
+                    http.output.extend_from_slice(http::CONTINUE);
+                }
+                http.since = tick_at(self.now.ms);
+                http.stage = Stage::Body(Box::new(Incoming {
+                    head,
+                    route,
+                    params,
+                    reader,
+                    body: Vec::new(),
+                }));
+            }
+            Err(error) => self.refuse_http(http, error),
+        }
+    }
+
+    fn call_handler<T>(&mut self, connection: &mut Connection<T>, key: u32) {
+        let Phase::Http(http) = &mut connection.phase else {
+            return;
+        };
+        let Stage::Body(incoming) = std::mem::replace(&mut http.stage, Stage::Closing) else {
+            return;
+        };
+        let request = Request {
+            head: &incoming.head,
+            body: &incoming.body,
+            params: &incoming.params,
+            peer: http.peer,
+        };
+        let head_only = incoming.head.method() == "HEAD";
+        let keep_alive = incoming.head.keep_alive() && self.drain.is_none();
+        self.hub.metrics.requests_total += 1;
+        let mut cx = Context::new(&mut self.hub, incoming.route, None);
+        match self.routes[incoming.route as usize]
+            .handler
+            .on_request(&mut cx, &request)
+        {
+            Reply::Now(response) => self.answer(http, response, head_only, keep_alive),
+            Reply::Later(ticket) => {
+                self.waiting.insert(ticket, (key, connection.generation));
+                http.since = tick_at(self.now.ms);
+                http.stage = Stage::Waiting {
+                    ticket,
+                    head_only,
+                    keep_alive,
+                };
+            }
+        }
+    }
+
+    /// The answer to a request that a handler had put off.
+    pub(super) fn answer_late<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        answered: Ticket,
+        response: Response,
+    ) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        match http.stage {
+            Stage::Waiting {
+                ticket,
+                head_only,
+                keep_alive,
+            } if ticket == answered => {
+                self.answer(http, response, head_only, keep_alive);
+                self.feed(connection, key, &mut [])
+            }
+            _ => Fate::Keep,
+        }
+    }
+
+    /// An opening handshake (RFC 6455 §4.2). Refused ones are answered and closed.
+    fn upgrade<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        head: &Head,
+        route: u16,
+        params: &Params,
+        rest: &mut [u8],
+    ) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        let asked = UpgradeRequest {
+            method: head.method(),
+            target: head.raw_target(),
+            minor_version: head.minor_version(),
+            headers: head.headers(),
+        };
+        let offer = match ws::check(asked) {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                let mut response = Response::problem(refusal.status(), &refusal.to_string());
+                for (name, value) in refusal.headers() {
+                    response = response.header(*name, *value);
+                }
+                self.refuse(http, head, response, refusal.name());
+                return self.write_http(connection);
+            }
+        };
+        if self.drain.is_some() {
+            self.refuse(http, head, draining_response(), "draining");
+            return self.write_http(connection);
+        }
+        if !self.addresses.handshake(connection.account, self.now.ms) {
+            let rate = self.settings.address.handshakes_per_second;
+            let detail = format!("more than {rate} handshakes per second from your address");
+            let response = Response::problem(429, &detail).header("Retry-After", "1");
+            self.refuse(http, head, response, "address_handshakes");
+            return self.write_http(connection);
+        }
+        if let Err(error) = self.check_access(connection.account, head, route) {
+            self.refuse_access(http, head, error);
+            return self.write_http(connection);
+        }
+        let session = self.hub.open(key, route);
+        let request = Request {
+            head,
+            body: &[],
+            params,
+            peer: http.peer,
+        };
+        let entry = &mut self.routes[route as usize];
+        let mut cx = Context::new(&mut self.hub, route, Some(session));
+        let accept = match entry.handler.on_upgrade(&mut cx, &request) {
+            Upgrade::Accept(accept) => accept,
+            Upgrade::Refuse(response) => {
+                self.hub.remove(session);
+                self.refuse(http, head, response, "handler");
+                return self.write_http(connection);
+            }
+        };
+        let wanted = accept.subprotocol.as_deref();
+        let subprotocol = match wanted {
+            Some(wanted) => offer.protocols().find(|offered| *offered == wanted),
+            None => entry.settings.subprotocols.choose(&offer),
+        };
+        self.hub.metrics.handshakes_total += 1;
+        self.hub.begin_replies(session);
+        let replies = self.hub.replies();
+        replies.extend_from_slice(http.unwritten());
+        ws::write_switching_protocols(
+            replies,
+            offer.key,
+            subprotocol,
+            accept.headers.iter().map(|(n, v)| (n, v)),
+        );
+        connection.phase = Phase::Open(Open {
+            ws: WebSocket::new(Role::Server),
+            session,
+            route,
+            closing: Closing::Open,
+            paused: false,
+            pinged_at: 0,
+            message_since: 0,
+            closing_since: 0,
+            messages: Default::default(),
+            controls: Default::default(),
+            extra: None,
+        });
+        let mut cx = Context::new(&mut self.hub, route, Some(session));
+        self.routes[route as usize].handler.on_open(&mut cx);
+        self.consume(connection, rest)
+    }
+
+    fn check_access(&mut self, account: u32, head: &Head, route: u16) -> Result<(), AccessError> {
+        let settings = &self.routes[route as usize].settings;
+        settings.origins.check(head)?;
+        let checked = settings.keys.check(head);
+        if checked.is_err() && !self.addresses.auth_failure(account, self.now.ms) {
+            return Err(AccessError::TooManyFailures);
+        }
+        checked
+    }
+
+    fn refuse_access(&mut self, http: &mut Http, head: &Head, error: AccessError) {
+        let mut response = Response::problem(error.status(), error.detail());
+        if error.status() == 401 {
+            response = response.header("WWW-Authenticate", "Bearer");
+        }
+        if error.status() == 429 {
+            response = response.header("Retry-After", "60");
+        }
+        self.refuse(http, head, response, error.name());
+    }
+
+    fn refuse_route(&mut self, http: &mut Http, head: &Head, no_route: NoRoute) {
+        let (response, reason) = match no_route {
+            NoRoute::NotFound => (
+                Response::problem(404, "nothing is served at this path"),
+                "no_route",
+            ),
+            NoRoute::BadEscape => (
+                Response::problem(
+                    400,
+                    "the path has a percent escape that is broken or not UTF-8",
+                ),
+                "path_escape",
+            ),
+        };
+        self.refuse(http, head, response, reason);
+    }
+
+    /// Answers, counts, notes and closes: what follows on this connection would be guesswork.
+    fn refuse(&mut self, http: &mut Http, head: &Head, response: Response, reason: &'static str) {
+        self.hub.metrics.refuse(reason);
+        let (peer, status) = (http.peer, response.status);
+        self.notice(reason, || {
+            format!(
+                "refused {} {} from {peer}: {status} ({reason})",
+                head.method(),
+                head.path()
+            )
+        });
+        self.answer(http, response, head.method() == "HEAD", false);
+    }
+
+    fn refuse_http(&mut self, http: &mut Http, error: HttpError) {
+        self.hub.metrics.refuse(error.name());
+        let peer = http.peer;
+        self.notice(error.name(), || {
+            format!(
+                "refused a request from {peer}: {} ({error})",
+                error.status()
+            )
+        });
+        let mut response = Response::problem(error.status(), &error.to_string());
+        for (name, value) in error.headers() {
+            response = response.header(*name, *value);
+        }
+        self.answer(http, response, false, false);
+    }
+
+    /// A request has taken too long.
+    pub(super) fn http_deadline<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        match http.stage {
+            Stage::Head if http.input.is_empty() => Fate::Drop,
+            Stage::Head | Stage::Body(_) => {
+                self.hub.metrics.refuse("request_timeout");
+                let response = Response::problem(408, "the request did not arrive whole in time");
+                self.answer(http, response, false, false);
+                self.write_http(connection)
+            }
+            Stage::Waiting {
+                ticket, head_only, ..
+            } => {
+                self.waiting.remove(&ticket);
+                self.hub.metrics.refuse("reply_timeout");
+                let response = Response::problem(504, "the application did not answer in time");
+                self.answer(http, response, head_only, false);
+                self.write_http(connection)
+            }
+            Stage::Closing => Fate::Drop,
+        }
+    }
+
+    /// Writes answers as far as the transport takes them; after the last one our direction is ended.
+    pub(super) fn write_http<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Http(http) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        while connection.writable && !http.unwritten().is_empty() {
+            match connection.transport.write(&http.output[http.written..]) {
+                Ok(0) => return Fate::Drop,
+                Ok(n) => {
+                    http.written += n;
+                    self.hub.metrics.sent_bytes_total += n as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    connection.writable = false
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return Fate::Drop,
+            }
+        }
+        if !http.unwritten().is_empty() {
+            return Fate::Keep;
+        }
+        http.output = Vec::new();
+        http.written = 0;
+        if matches!(http.stage, Stage::Closing) {
+            self.linger(connection)
+        } else {
+            Fate::Keep
+        }
+    }
+
+    /// Ends our direction; what the peer still sends is read and thrown away until it ends too.
+    pub(super) fn linger<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        if connection.transport.close_write().is_err() {
+            return Fate::Drop;
+        }
+        connection.phase = Phase::Linger {
+            since: tick_at(self.now.ms),
+        };
+        Fate::Keep
+    }
+
+    fn work_linger<T: Transport>(&mut self, connection: &mut Connection<T>) -> (Fate, usize) {
+        if !connection.readable {
+            return (Fate::Keep, 0);
+        }
+        let mut receive = std::mem::take(&mut self.receive);
+        let result = match read_some(connection, &mut receive, self.now) {
+            ReadOutcome::Bytes(n) => (Fate::Keep, n),
+            ReadOutcome::Nothing => (Fate::Keep, 0),
+            ReadOutcome::End | ReadOutcome::Failed => (Fate::Drop, 0),
+        };
+        self.receive = receive;
+        result
+    }
+}

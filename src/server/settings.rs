@@ -1,0 +1,145 @@
+//! Every limit and time-out of the server, with its default and the reason for it.
+
+use crate::http::HeadLimits;
+use crate::hub::{HubLimits, SessionLimits};
+use crate::ws::{CloseCode, Limits as WsLimits, Subprotocols};
+
+use super::access::{Keys, Origins};
+
+/// Limits that hold for the whole worker.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Request heads.
+    pub head: HeadLimits,
+    /// From accept to the end of the opening handshake, in total and not per read, in milliseconds.
+    /// A slow-loris client gets no second chance by sending a byte now and then.
+    pub handshake_timeout_ms: u64,
+    /// From the first byte of a later request to the end of its body, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a connection may stay without a request, in milliseconds (nginx's default).
+    pub keep_alive_ms: u64,
+    /// How long a handler may put off an answer before the client gets 504, in milliseconds.
+    pub reply_timeout_ms: u64,
+    /// How long a closing handshake may take before the transport is cut, in milliseconds.
+    pub close_timeout_ms: u64,
+    /// How long a drain may take, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// Most connections at once; the next one gets 503.
+    pub connections_max: usize,
+    /// Limits per peer address.
+    pub address: AddressLimits,
+    /// Size of the one receive buffer. Large reads make pipelined traffic cheap; untouched pages cost nothing.
+    pub receive_buffer_bytes: usize,
+    /// Limits of the hub.
+    pub hub: HubLimits,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits::default(),
+            handshake_timeout_ms: 10_000,
+            request_timeout_ms: 10_000,
+            keep_alive_ms: 75_000,
+            reply_timeout_ms: 30_000,
+            close_timeout_ms: 5_000,
+            drain_timeout_ms: 30_000,
+            connections_max: 960,
+            address: AddressLimits::default(),
+            receive_buffer_bytes: 256 << 10,
+            hub: HubLimits::default(),
+        }
+    }
+}
+
+/// Limits per peer address; IPv6 peers count by /64. Zero switches a limit off.
+#[derive(Debug, Clone, Copy)]
+pub struct AddressLimits {
+    /// Connections at once.
+    pub connections_max: u32,
+    /// Opening handshakes per second.
+    pub handshakes_per_second: u32,
+    /// Opening handshakes in a row before the rate counts.
+    pub handshakes_burst: u32,
+    /// Failed authentications per minute.
+    pub auth_failures_per_minute: u32,
+    /// Loopback peers and Unix sockets are not limited: behind a local proxy everybody has that address.
+    pub exempt_local: bool,
+}
+
+impl Default for AddressLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            handshakes_per_second: 50,
+            handshakes_burst: 200,
+            auth_failures_per_minute: 10,
+            exempt_local: true,
+        }
+    }
+}
+
+/// Settings of one route.
+#[derive(Debug, Clone)]
+pub struct RouteSettings {
+    /// Outbox, subscriptions, bad messages.
+    pub session: SessionLimits,
+    /// Message, frame and fragment limits (RFC 6455 §10.4).
+    pub ws: WsLimits,
+    /// How long one message may stay unfinished, in milliseconds.
+    pub message_timeout_ms: u64,
+    /// Messages per second; 0 switches the rate off.
+    pub messages_per_second: u32,
+    /// Messages in a row before the rate counts.
+    pub messages_burst: u32,
+    /// The close code when the rate is exceeded.
+    pub rate_code: CloseCode,
+    /// Control frames per second.
+    pub control_per_second: u32,
+    /// Control frames in a row before the rate counts.
+    pub control_burst: u32,
+    /// Most bytes of a request body.
+    pub body_bytes_max: usize,
+    /// Silence before a ping is sent, in milliseconds; 0 switches pings off.
+    pub ping_after_ms: u64,
+    /// Silence after the ping before the connection is dropped, in milliseconds.
+    pub ping_grace_ms: u64,
+    /// Which offered subprotocol is answered.
+    pub subprotocols: Subprotocols,
+    /// Which web pages may connect.
+    pub origins: Origins,
+    /// Keys that open the route; none means open to all.
+    pub keys: Keys,
+    /// The code a drain closes with: 1012 tells clients to come back.
+    pub drain_code: CloseCode,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            session: SessionLimits::default(),
+            ws: WsLimits::for_message_bytes(1 << 20),
+            message_timeout_ms: 30_000,
+            messages_per_second: 100,
+            messages_burst: 500,
+            rate_code: CloseCode::POLICY,
+            control_per_second: 20,
+            control_burst: 100,
+            body_bytes_max: 1 << 20,
+            ping_after_ms: 25_000,
+            ping_grace_ms: 10_000,
+            subprotocols: Subprotocols::EchoFirst,
+            origins: Origins::Any,
+            keys: Keys::default(),
+            drain_code: CloseCode::RESTART,
+        }
+    }
+}
+
+impl RouteSettings {
+    /// The message limit, with the fragment limit that goes with it.
+    pub fn message_bytes_max(mut self, bytes: usize) -> Self {
+        self.ws = WsLimits::for_message_bytes(bytes);
+        self
+    }
+}

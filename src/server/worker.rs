@@ -1,0 +1,588 @@
+//! The worker: connections, the hub, the routes, and the turn that drives them.
+//!
+//! **The rule:** tell the worker what happened ([`accept`](Worker::accept), [`ready`](Worker::ready)), then
+//! call [`turn`](Worker::turn) with the time. While it answers `true` there is work left: look for new
+//! readiness without waiting and call again. When it answers `false`, sleep until something is ready or
+//! [`next_deadline_ms`](Worker::next_deadline_ms) comes.
+//!
+//! A turn, in order:
+//!
+//! 1. **read**: ready connections in the order they became ready, one read each, bounded in number and
+//!    bytes; messages go to handlers, replies to the reader are written at once;
+//! 2. **timers**: after the reads, so that whoever answered in time is never called late because *we* slept;
+//! 3. **orders**: closes, effects and late answers that handlers asked for;
+//! 4. **flush**: sessions with something in their outbox, a slice of them; the rest is carried over, so
+//!    batches grow with load by themselves.
+
+use std::collections::{HashMap, VecDeque};
+
+use slab::Slab;
+
+use super::addresses::Addresses;
+use super::connection::{Connection, Fate, Http, Phase, Stage};
+use super::drain::Drain;
+use super::router::{On, RouteError, Router};
+use super::settings::{RouteSettings, WorkerSettings};
+use super::transport::Transport;
+use super::wheel::{Tick, Wheel, tick_after, tick_at};
+use crate::http::{EncodeOptions, Response};
+use crate::hub::{ConnId, Context, Effect, Handler, Hub, Outcome, Peer, Ticket};
+use crate::metrics::Metrics;
+use crate::random::Random;
+use crate::time::Now;
+
+/// Connections read per turn.
+const READS_PER_TURN: usize = 64;
+/// Bytes read per turn.
+const READ_BYTES_PER_TURN: usize = 1 << 20;
+/// Sessions flushed per turn.
+const FLUSHES_PER_TURN: usize = 256;
+/// Notices kept for the log until the driver fetches them; more are dropped and counted.
+const NOTICES_MAX: usize = 256;
+
+/// One thread's worth of server, over any kind of transport.
+#[derive(Debug)]
+pub struct Worker<T> {
+    pub(crate) connections: Slab<Connection<T>>,
+    pub(crate) core: Core,
+}
+
+/// Everything but the connections, so that one connection and the rest can be borrowed side by side.
+pub(crate) struct Core {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) hub: Hub,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) router: Router,
+    pub(crate) addresses: Addresses,
+    pub(crate) wheel: Wheel<Due>,
+    pub(crate) timers: Slab<Timer>,
+    pub(crate) waiting: HashMap<Ticket, (u32, u32)>,
+    pub(crate) ready: VecDeque<u32>,
+    pub(crate) receive: Box<[u8]>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) now: Now,
+    /// The `Date` header and the second it was made for.
+    date: (u64, String),
+    generation: u32,
+}
+
+pub(crate) struct Route {
+    pub(crate) template: String,
+    pub(crate) settings: RouteSettings,
+    pub(crate) handler: Box<dyn Handler>,
+}
+
+/// Who is woken by the wheel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Due {
+    Connection { key: u32, generation: u32 },
+    Timer(u32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Timer {
+    ticket: Ticket,
+    route: u16,
+    session: Option<ConnId>,
+}
+
+/// Something an operator may want to read; the driver passes it to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Which kind of event: log lines are limited per kind.
+    pub kind: &'static str,
+    /// What happened, without secrets: no query string, no header value.
+    pub text: String,
+}
+
+impl<T: Transport> Worker<T> {
+    /// A worker without routes. `random` seeds ids and epochs.
+    pub fn new(settings: WorkerSettings, random: Random) -> Self {
+        let hub = Hub::new(0, settings.hub, random);
+        Self {
+            connections: Slab::new(),
+            core: Core {
+                hub,
+                routes: Vec::new(),
+                router: Router::default(),
+                addresses: Addresses::new(settings.address),
+                wheel: Wheel::new(),
+                timers: Slab::new(),
+                waiting: HashMap::new(),
+                ready: VecDeque::new(),
+                receive: vec![0; settings.receive_buffer_bytes.max(4096)].into_boxed_slice(),
+                scratch: Vec::new(),
+                notices: Vec::new(),
+                drain: None,
+                now: Now::default(),
+                date: (u64::MAX, String::new()),
+                generation: 0,
+                settings,
+            },
+        }
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// A template that is not one, or that matches the same paths as another on one of the listeners.
+    pub fn route(
+        &mut self,
+        template: &str,
+        on: On,
+        settings: RouteSettings,
+        handler: Box<dyn Handler>,
+    ) -> Result<(), RouteError> {
+        if self.core.routes.len() >= usize::from(u16::MAX) {
+            return Err(RouteError::TooMany);
+        }
+        self.core
+            .router
+            .add(template, on, self.core.routes.len() as u16)?;
+        self.core.hub.add_route(settings.session, handler.space());
+        self.core.routes.push(Route {
+            template: template.to_owned(),
+            settings,
+            handler,
+        });
+        Ok(())
+    }
+
+    /// The key that the next accepted connection will have.
+    pub fn next_key(&self) -> usize {
+        self.connections.vacant_key()
+    }
+
+    /// Takes a new connection that came through listener number `listener`. One that is over a limit is
+    /// taken too, to be told so (503 or 429) and closed.
+    pub fn accept(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
+        self.core.set_time(now);
+        self.core.hub.metrics.connections_total += 1;
+        let (account, within) = self.core.addresses.arrive(peer, now.ms);
+        self.core.generation = self.core.generation.wrapping_add(1);
+        let tick = tick_at(now.ms);
+        let over = self.connections.len() >= self.core.settings.connections_max;
+        let key = self.connections.insert(Connection {
+            transport,
+            generation: self.core.generation,
+            armed: 0,
+            life: tick,
+            account,
+            readable: false,
+            writable: true,
+            ended: false,
+            queued: false,
+            phase: Phase::Http(Box::new(Http::new(peer, listener, tick))),
+        });
+        let refusal = if over {
+            let max = self.core.settings.connections_max;
+            let detail =
+                format!("this server has {max} connections already (setting `connections_max`)");
+            Some((
+                Response::problem(503, &detail).header("Retry-After", "5"),
+                "connections_max",
+            ))
+        } else if !within {
+            let max = self.core.settings.address.connections_max;
+            let detail = format!(
+                "your address has {max} connections already (setting `address_connections_max`)"
+            );
+            Some((
+                Response::problem(429, &detail).header("Retry-After", "5"),
+                "address_connections_max",
+            ))
+        } else if self.core.drain.is_some() {
+            Some((draining_response(), "draining"))
+        } else {
+            None
+        };
+        if let Some((response, reason)) = refusal
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            self.core.hub.metrics.refuse(reason);
+            self.core.notice(reason, || {
+                format!("refused a connection from {peer}: {reason}")
+            });
+            if let Phase::Http(http) = &mut connection.phase {
+                self.core.answer(http, response, false, false);
+            }
+            if self.core.write_http(connection) == Fate::Drop {
+                self.remove(key as u32);
+                return key;
+            }
+        }
+        self.rearm(key as u32);
+        key
+    }
+
+    /// Whether the worker holds so many refused connections beside its limit that the next one is better
+    /// left in the kernel's queue.
+    pub fn is_overfull(&self) -> bool {
+        self.connections.len() >= self.core.settings.connections_max + REFUSALS_AT_ONCE
+    }
+
+    /// The transport of connection `key` has become readable or writable; `ended`: the peer has ended its
+    /// direction. Unknown keys are ignored: the connection may be gone already.
+    pub fn ready(&mut self, key: usize, readable: bool, writable: bool, ended: bool) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.readable |= readable;
+        connection.writable |= writable;
+        connection.ended |= ended;
+        if !connection.queued {
+            connection.queued = true;
+            self.core.ready.push_back(key as u32);
+        }
+    }
+
+    /// Does a bounded amount of work. `true`: there is more to do right now.
+    pub fn turn(&mut self, now: Now) -> bool {
+        self.core.set_time(now);
+        self.read_slice();
+        self.fire_timers();
+        self.carry_out_orders();
+        self.flush_slice();
+        self.drain_step();
+        !self.core.ready.is_empty() || self.core.hub.has_dirty() || self.core.hub.has_orders()
+    }
+
+    /// When to call [`turn`](Self::turn) even if nothing becomes ready.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let drain = self
+            .core
+            .drain
+            .as_ref()
+            .map(|d| d.next_ms(self.core.now.ms));
+        match (self.core.wheel.next_ms(), drain) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Connections of any kind.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.core.hub
+    }
+
+    /// What was counted.
+    pub fn metrics(&mut self) -> &mut Metrics {
+        &mut self.core.hub.metrics
+    }
+
+    /// Takes what there is to log.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.core.notices)
+    }
+
+    /// Whether there is something to log.
+    pub fn has_notices(&self) -> bool {
+        !self.core.notices.is_empty()
+    }
+
+    /// The transport of a connection, for the driver and the simulated world.
+    pub fn transport_mut(&mut self, key: usize) -> Option<&mut T> {
+        self.connections.get_mut(key).map(|c| &mut c.transport)
+    }
+
+    fn read_slice(&mut self) {
+        let mut bytes = 0;
+        for _ in 0..READS_PER_TURN {
+            let Some(key) = self.core.ready.pop_front() else {
+                return;
+            };
+            let Some(connection) = self.connections.get_mut(key as usize) else {
+                continue;
+            };
+            connection.queued = false;
+            let (fate, read) = self.core.work(connection, key);
+            bytes += read;
+            self.settle(key, fate);
+            if bytes > READ_BYTES_PER_TURN {
+                return;
+            }
+        }
+    }
+
+    fn flush_slice(&mut self) {
+        for _ in 0..FLUSHES_PER_TURN {
+            let Some((session, link)) = self.core.hub.next_dirty() else {
+                return;
+            };
+            let Some(connection) = self.connections.get_mut(link as usize) else {
+                continue;
+            };
+            debug_assert_eq!(connection.session().map(|s| s.0), Some(session));
+            let fate = self.core.flush(connection, link);
+            self.settle(link, fate);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let mut fired: Vec<(Tick, Due)> = Vec::new();
+        self.core.wheel.advance(self.core.now.ms, &mut fired);
+        for (due, who) in fired {
+            match who {
+                Due::Connection { key, generation } => {
+                    let Some(connection) = self.connections.get_mut(key as usize) else {
+                        continue;
+                    };
+                    if connection.generation != generation || connection.armed != due {
+                        continue;
+                    }
+                    connection.armed = 0;
+                    let fate = self.core.on_deadline(connection, key);
+                    self.settle(key, fate);
+                }
+                Due::Timer(timer) => {
+                    if let Some(timer) = self.core.timers.try_remove(timer as usize) {
+                        self.core.fire_timer(&timer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes, effects and late answers. Carrying one out may give rise to more: a bounded number of
+    /// rounds now, the rest next turn.
+    fn carry_out_orders(&mut self) {
+        for _ in 0..ORDER_ROUNDS {
+            if !self.core.hub.has_orders() {
+                return;
+            }
+            for order in self.core.hub.take_close_orders() {
+                if !self.core.hub.order_is_current(&order) {
+                    continue;
+                }
+                let Some(link) = self.core.hub.link(order.session) else {
+                    continue;
+                };
+                let Some(connection) = self.connections.get_mut(link as usize) else {
+                    continue;
+                };
+                let fate = self
+                    .core
+                    .close(connection, order.code, &order.reason, order.slow);
+                self.settle(link, fate);
+            }
+            for effect in self.core.hub.take_effects() {
+                match effect {
+                    Effect::Timer {
+                        ticket,
+                        after_ms,
+                        route,
+                        session,
+                    } => {
+                        let timer = self.core.timers.insert(Timer {
+                            ticket,
+                            route,
+                            session,
+                        });
+                        let due = tick_after(self.core.now.ms + after_ms);
+                        self.core.wheel.insert(due, Due::Timer(timer as u32));
+                    }
+                }
+            }
+            for (ticket, response) in self.core.hub.take_answers() {
+                let Some((key, generation)) = self.core.waiting.remove(&ticket) else {
+                    continue;
+                };
+                let Some(connection) = self.connections.get_mut(key as usize) else {
+                    continue;
+                };
+                if connection.generation == generation {
+                    let fate = self.core.answer_late(connection, key, ticket, response);
+                    self.settle(key, fate);
+                }
+            }
+        }
+    }
+
+    /// After a connection was worked on: drop it, or make sure that somebody will look at it again.
+    pub(crate) fn settle(&mut self, key: u32, fate: Fate) {
+        match fate {
+            Fate::Drop => self.remove(key),
+            Fate::Keep => {
+                if let Some(connection) = self.connections.get_mut(key as usize)
+                    && !connection.queued
+                    && self.core.wants_work(connection)
+                {
+                    connection.queued = true;
+                    self.core.ready.push_back(key);
+                }
+                self.rearm(key);
+            }
+        }
+    }
+
+    fn rearm(&mut self, key: u32) {
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        let Some(due) = self.core.deadline(connection) else {
+            return;
+        };
+        if connection.armed == 0 || due < connection.armed {
+            connection.armed = due;
+            let generation = connection.generation;
+            self.core
+                .wheel
+                .insert(due, Due::Connection { key, generation });
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) {
+        if let Some(connection) = self.connections.try_remove(key as usize) {
+            self.core.forget(connection);
+        }
+    }
+
+    /// Sweeps the invariants of worker and hub; the simulated world calls it after every step.
+    ///
+    /// # Panics
+    /// When one is broken: that is a bug of ours.
+    pub fn check_invariants(&self) {
+        self.core.hub.check_invariants();
+        let mut sessions = 0;
+        for (key, connection) in &self.connections {
+            let key = key as u32;
+            if let Some((session, _)) = connection.session() {
+                sessions += 1;
+                assert_eq!(
+                    self.core.hub.link(session),
+                    Some(key),
+                    "session and connection differ"
+                );
+            }
+            assert_eq!(
+                connection.queued,
+                self.core.ready.contains(&key),
+                "the ready queue and its flag differ"
+            );
+            assert!(
+                connection.armed != 0,
+                "a connection without a deadline could stay for ever"
+            );
+            if let Phase::Http(http) = &connection.phase
+                && let Stage::Waiting { ticket, .. } = http.stage
+            {
+                assert!(
+                    self.core.waiting.contains_key(&ticket),
+                    "a request waits for nothing"
+                );
+            }
+        }
+        assert_eq!(
+            sessions,
+            self.core.hub.sessions(),
+            "a session has outlived its connection"
+        );
+    }
+}
+
+/// Connections over the limit that are being told so at the same time.
+const REFUSALS_AT_ONCE: usize = 32;
+/// How often orders that arise from orders are carried out in one turn.
+const ORDER_ROUNDS: usize = 4;
+
+pub(crate) fn draining_response() -> Response {
+    Response::problem(
+        503,
+        "this server is shutting down: connect again in a moment",
+    )
+    .header("Retry-After", "1")
+}
+
+impl Core {
+    fn set_time(&mut self, now: Now) {
+        self.now = now;
+        self.hub.now = now;
+    }
+
+    /// Keeps a line for the log.
+    pub(crate) fn notice(&mut self, kind: &'static str, text: impl FnOnce() -> String) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(Notice { kind, text: text() });
+        } else {
+            self.hub.metrics.log_lines_dropped_total += 1;
+        }
+    }
+
+    fn fire_timer(&mut self, timer: &Timer) {
+        let session = match timer.session {
+            // The session may be gone by now, and its slot may have a new tenant.
+            Some(id) => match self.hub.index_of(id) {
+                Some(index) => Some(index),
+                None => return,
+            },
+            None => None,
+        };
+        if let Some(route) = self.routes.get_mut(timer.route as usize) {
+            let mut cx = Context::new(&mut self.hub, timer.route, session);
+            route
+                .handler
+                .on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
+        }
+    }
+
+    /// Encodes an answer behind what is still to be written.
+    pub(crate) fn answer(
+        &mut self,
+        http: &mut Http,
+        response: Response,
+        head_only: bool,
+        keep_alive: bool,
+    ) {
+        let second = self.now.unix_ms / 1000;
+        if self.date.0 != second {
+            self.date = (second, self.now.http_date());
+        }
+        let options = EncodeOptions {
+            head_only,
+            close: !keep_alive,
+            date: Some(&self.date.1),
+        };
+        response.encode(&mut http.output, options);
+        http.answered += 1;
+        http.since = tick_at(self.now.ms);
+        http.seeker = Default::default();
+        http.stage = if keep_alive {
+            Stage::Head
+        } else {
+            Stage::Closing
+        };
+    }
+
+    /// Gives back everything a dropped connection held.
+    fn forget<T>(&mut self, connection: Connection<T>) {
+        self.addresses.leave(connection.account, self.now.ms);
+        match connection.phase {
+            Phase::Open(open) => {
+                self.end_abnormally(&open);
+                self.hub.remove(open.session);
+            }
+            Phase::Http(http) => {
+                if let Stage::Waiting { ticket, .. } = http.stage {
+                    self.waiting.remove(&ticket);
+                }
+            }
+            Phase::Linger { .. } => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("routes", &self.routes.len())
+            .field("hub", &self.hub)
+            .finish_non_exhaustive()
+    }
+}
