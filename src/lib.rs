@@ -3,6 +3,7 @@
 pub mod http;
 pub mod hub;
 pub mod metrics;
+pub mod net;
 pub mod random;
 pub mod server;
 pub mod time;
@@ -11,4 +12,5 @@ pub use hub::{
     Accept, CloseInfo, ConnId, Context, Handler, Initiator, Locals, Outcome, Reply, Request,
     Ticket, Upgrade,
 };
+pub use net::{Server, ServerError};
 pub use ws::{CloseCode, Message};

@@ -207,7 +207,7 @@ impl Channels {
 }
 
 /// Most bytes of a channel name that a client chose.
-pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+pub(super) const CHANNEL_NAME_BYTES_MAX: usize = 255;
 /// Most bytes of a name in the hub: a dialect may join two client-chosen parts and a mark of its own.
 pub(crate) const INTERNAL_NAME_BYTES_MAX: usize = 2 * CHANNEL_NAME_BYTES_MAX + 16;
 

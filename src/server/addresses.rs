@@ -111,7 +111,8 @@ impl Addresses {
             .is_none_or(|a| a.failures.take_per(now_ms, max, 60_000, max))
     }
 
-    pub(crate) fn connected(&self) -> usize {
+    #[cfg(test)]
+    fn connected(&self) -> usize {
         self.connected
     }
 

@@ -50,7 +50,8 @@ impl<E: Copy> Wheel<E> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.len
     }
 

@@ -69,7 +69,6 @@ pub(crate) struct Core {
 }
 
 pub(crate) struct Route {
-    pub(crate) template: String,
     pub(crate) settings: RouteSettings,
     pub(crate) handler: Box<dyn Handler>,
 }
@@ -142,11 +141,7 @@ impl<T: Transport> Worker<T> {
             .router
             .add(template, on, self.core.routes.len() as u16)?;
         self.core.hub.add_route(settings.session, handler.space());
-        self.core.routes.push(Route {
-            template: template.to_owned(),
-            settings,
-            handler,
-        });
+        self.core.routes.push(Route { settings, handler });
         Ok(())
     }
 

@@ -1,0 +1,36 @@
+//! Real sockets, the real clock, signals: everything between the worker and the operating system.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `server.rs` | [`Server`]: listeners and routes put together, for the program and for library users |
+//! | `driver.rs` | the loop: poll, accept, hand readiness to the worker, turn |
+//! | `listener.rs` | addresses, socket options |
+//! | `socket.rs` | TCP and Unix streams as a [`Transport`](crate::server::Transport) |
+//! | `signals.rs` | SIGTERM and SIGINT |
+//! | `client.rs` | a blocking WebSocket client for the command line and for tests |
+//!
+//! **Never in here:** protocol rules, serde_json, a dialect.
+
+mod client;
+mod driver;
+mod listener;
+mod server;
+#[cfg(feature = "signals")]
+mod signals;
+mod socket;
+
+pub use client::{Client, ClientError, HttpAnswer, Received, http_request};
+pub use driver::Handle;
+pub use listener::{Address, AddressError};
+pub use server::{Bound, Server, ServerError};
+
+/// Raises the number of files this process may open to what the system allows and answers it.
+pub fn raise_open_files_max() -> usize {
+    match rlimit::getrlimit(rlimit::Resource::NOFILE) {
+        Ok((soft, hard)) => {
+            let raised = rlimit::setrlimit(rlimit::Resource::NOFILE, hard, hard).is_ok();
+            usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
+        }
+        Err(_) => 1024,
+    }
+}
