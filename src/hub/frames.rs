@@ -18,6 +18,8 @@ pub(crate) struct Frames {
 #[derive(Debug)]
 struct Frame {
     references: u32,
+    /// Messages in it that belong to one session alone and may be followed by more; 0: a shared frame.
+    private_messages: u32,
     bytes: Vec<u8>,
 }
 
@@ -28,10 +30,46 @@ impl Frames {
         let mut bytes = self.pool.pop().unwrap_or_default();
         encode(&mut bytes);
         self.bytes += bytes.len();
-        FrameId(self.slab.insert(Frame {
+        let frame = Frame {
             references: 0,
+            private_messages: 0,
             bytes,
-        }) as u32)
+        };
+        FrameId(self.slab.insert(frame) as u32)
+    }
+
+    /// As [`insert`](Self::insert), for one session alone: more may be appended later.
+    pub(crate) fn insert_private(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
+        let id = self.insert(encode);
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.private_messages = 1;
+        }
+        id
+    }
+
+    /// Appends a message to a private frame that has room left; answers how many bytes it took.
+    pub(crate) fn append(
+        &mut self,
+        id: FrameId,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<usize> {
+        let frame = self.slab.get_mut(id.0 as usize)?;
+        if frame.private_messages == 0 || frame.bytes.len() >= PRIVATE_FRAME_BYTES {
+            return None;
+        }
+        let before = frame.bytes.len();
+        encode(&mut frame.bytes);
+        frame.private_messages += 1;
+        let added = frame.bytes.len() - before;
+        self.bytes += added;
+        Some(added)
+    }
+
+    /// Messages in a frame.
+    pub(crate) fn messages(&self, id: FrameId) -> u32 {
+        self.slab
+            .get(id.0 as usize)
+            .map_or(0, |frame| frame.private_messages.max(1))
     }
 
     pub(crate) fn retain(&mut self, id: FrameId, references: u32) {
@@ -84,6 +122,8 @@ impl Frames {
     }
 }
 
+/// Replies to one slow reader are gathered in frames of about this size.
+const PRIVATE_FRAME_BYTES: usize = 16 << 10;
 /// 64 buffers of at most 4 KiB: what a burst of small publications needs, and no more than 256 KiB idle.
 const POOL_BUFFERS_MAX: usize = 64;
 const POOL_BUFFER_BYTES_MAX: usize = 4 << 10;

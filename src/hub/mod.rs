@@ -12,6 +12,7 @@
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outbox.rs` | frame ids waiting for one session |
 //! | `publish.rs` | fan-out, limits, slow consumers |
+//! | `waiting.rs` | what waits to be written: replies, outboxes, the dirty list |
 //! | `locals.rs` | per-connection state of a handler, slab-indexed |
 //!
 //! **Never in here:** sockets, threads, clocks, files, serde_json, anything of `server`. Time is a value
@@ -35,6 +36,7 @@ mod locals;
 mod outbox;
 mod publish;
 mod session;
+mod waiting;
 
 pub use channel::{NameError, Space, SubscribeError, check_channel_name};
 pub use context::Context;
@@ -51,14 +53,16 @@ use std::collections::VecDeque;
 
 use channel::Channels;
 use frames::Frames;
+use outbox::Outbox;
 use session::Session;
 use slab::Slab;
+use waiting::ReplyBuffer;
 
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
-use crate::ws::{self, CloseCode};
+use crate::ws::CloseCode;
 
 /// What to do with a session whose outbox is over its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,6 +131,8 @@ pub struct Hub {
     limits: HubLimits,
     routes: Vec<RouteEntry>,
     sessions: Slab<Session>,
+    /// Only of sessions for which something waits.
+    outboxes: Slab<Outbox>,
     channels: Channels,
     frames: Frames,
     /// Sessions with something new in their outbox, each at most once.
@@ -164,14 +170,6 @@ pub(crate) struct CloseOrder {
     pub(crate) slow: bool,
 }
 
-/// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
-/// thirty-two pipelined answers leave in one system call and no frame slot is touched.
-#[derive(Debug, Default)]
-struct ReplyBuffer {
-    to: Option<u32>,
-    bytes: Vec<u8>,
-}
-
 impl Hub {
     /// An empty hub for worker number `worker`.
     pub fn new(worker: u16, limits: HubLimits, random: Random) -> Self {
@@ -179,6 +177,7 @@ impl Hub {
             limits,
             routes: Vec::new(),
             sessions: Slab::new(),
+            outboxes: Slab::new(),
             channels: Channels::default(),
             frames: Frames::default(),
             dirty: VecDeque::new(),
@@ -248,8 +247,10 @@ impl Hub {
     /// Forgets a session and gives back the frames that waited for it.
     pub(crate) fn remove(&mut self, index: u32) {
         self.end(index);
-        if let Some(mut session) = self.sessions.try_remove(index as usize) {
-            while let Some(frame) = session.outbox.pop() {
+        if let Some(session) = self.sessions.try_remove(index as usize)
+            && let Some(mut outbox) = self.outboxes.try_remove(session.outbox as usize)
+        {
+            while let Some(frame) = outbox.pop() {
                 self.frames.release(frame);
             }
         }
@@ -292,150 +293,6 @@ impl Hub {
             .is_none_or(|s| s.leaving || !s.open)
     }
 
-    pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    /// The next session with something in its outbox, and the server's key of its connection.
-    pub(crate) fn next_dirty(&mut self) -> Option<(u32, u32)> {
-        while let Some(index) = self.dirty.pop_front() {
-            // The session may be gone, and its slot may have a new tenant that is not dirty.
-            if let Some(session) = self.sessions.get_mut(index as usize)
-                && session.dirty
-            {
-                session.dirty = false;
-                return Some((index, session.link));
-            }
-        }
-        None
-    }
-
-    pub(crate) fn mark_dirty(&mut self, index: u32) {
-        if let Some(session) = self.sessions.get_mut(index as usize) {
-            mark_dirty(&mut self.dirty, session, index);
-        }
-    }
-
-    /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
-    pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
-        let outbox = self.sessions.get(index as usize).map(|s| &s.outbox);
-        outbox.into_iter().flat_map(|outbox| {
-            (0..outbox.len()).filter_map(|at| {
-                let bytes = self.frames.get(outbox.get(at)?);
-                if at == 0 {
-                    bytes.get(outbox.head_written()..)
-                } else {
-                    Some(bytes)
-                }
-            })
-        })
-    }
-
-    /// Notes that so many more bytes of a session's outbox were written.
-    pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
-        if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.outbox.advance(written, &mut self.frames);
-        }
-    }
-
-    /// If frames were dropped, puts a marker where they were: in front of everything not yet begun.
-    pub(crate) fn place_gap_marker(
-        &mut self,
-        index: u32,
-        text: impl FnOnce(u32) -> Option<String>,
-    ) {
-        let Some(session) = self.sessions.get_mut(index as usize) else {
-            return;
-        };
-        if session.missed == 0 || !session.open {
-            return;
-        }
-        if let Some(text) = text(std::mem::take(&mut session.missed)) {
-            let frame = self
-                .frames
-                .insert(|out| ws::encode_message(out, ws::Message::Text(&text), None));
-            self.frames.retain(frame, 1);
-            session
-                .outbox
-                .push_next(frame, self.frames.get(frame).len());
-        }
-    }
-
-    pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
-        self.sessions
-            .get(index as usize)
-            .map_or(0, |s| s.outbox.bytes())
-    }
-
-    pub(crate) fn outbox_is_empty(&self, index: u32) -> bool {
-        self.sessions
-            .get(index as usize)
-            .is_none_or(|s| s.outbox.is_empty())
-    }
-
-    /// From now on, replies to this session are gathered in the shared reply buffer.
-    pub(crate) fn begin_replies(&mut self, index: u32) {
-        debug_assert!(self.reply.to.is_none() && self.reply.bytes.is_empty());
-        self.reply.to = Some(index);
-    }
-
-    /// The replies gathered so far. The worker writes them and clears the buffer.
-    pub(crate) fn replies(&mut self) -> &mut Vec<u8> {
-        &mut self.reply.bytes
-    }
-
-    /// Stops gathering. What the transport did not take (`rest`) becomes the first frame of the outbox:
-    /// it is older than whatever was queued meanwhile.
-    pub(crate) fn end_replies(&mut self, rest_from: usize) {
-        let Some(index) = self.reply.to.take() else {
-            return;
-        };
-        let mut bytes = std::mem::take(&mut self.reply.bytes);
-        if rest_from < bytes.len()
-            && let Some(session) = self.sessions.get_mut(index as usize)
-        {
-            let rest = &bytes[rest_from..];
-            let frame = self.frames.insert(|out| out.extend_from_slice(rest));
-            self.frames.retain(frame, 1);
-            session.outbox.push_front(frame, rest.len());
-        }
-        bytes.clear();
-        if bytes.capacity() > REPLY_CAPACITY_KEPT {
-            bytes.shrink_to(REPLY_CAPACITY_KEPT);
-        }
-        self.reply.bytes = bytes;
-    }
-
-    /// Queues raw bytes (an encoded control frame, the head of a 101) behind everything that waits.
-    pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
-        if !self.sessions.contains(index as usize) {
-            return;
-        }
-        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
-            encode(&mut self.reply.bytes);
-            return;
-        }
-        let frame = self.frames.insert(encode);
-        self.frames.retain(frame, 1);
-        let len = self.frames.get(frame).len();
-        if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.outbox.push(frame, len);
-            mark_dirty(&mut self.dirty, session, index);
-        }
-    }
-
-    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it.
-    pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
-        if slow && let Some(session) = self.sessions.get_mut(index as usize) {
-            // A frame whose first bytes are on the wire must be finished, or the close would not be a frame.
-            while let Some(frame) = session.outbox.drop_oldest_unsent(&self.frames) {
-                self.frames.release(frame);
-            }
-            session.missed = 0;
-        }
-        self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
-    }
-
     /// A ticket nobody had before.
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
@@ -476,7 +333,10 @@ impl Hub {
         self.channels.check_invariants(&self.sessions);
         let mut queued = 0;
         for (index, session) in &self.sessions {
-            queued += session.outbox.check_invariants(&self.frames);
+            queued += self
+                .outboxes
+                .get(session.outbox as usize)
+                .map_or(0, |o| o.check_invariants(&self.frames));
             assert!(
                 session.open || session.subscriptions.is_empty(),
                 "an ended session is subscribed"
@@ -491,15 +351,5 @@ impl Hub {
             queued,
             "frame references and outbox entries differ"
         );
-    }
-}
-
-/// The reply buffer gives back what it grew beyond this.
-const REPLY_CAPACITY_KEPT: usize = 512 << 10;
-
-fn mark_dirty(dirty: &mut VecDeque<u32>, session: &mut Session, index: u32) {
-    if !session.dirty {
-        session.dirty = true;
-        dirty.push_back(index);
     }
 }

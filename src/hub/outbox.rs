@@ -1,5 +1,5 @@
 //! Frames waiting for one session: four ids inline, a spill beyond, and how much of the first one is
-//! already on the wire.
+//! already on the wire. It exists only while something waits.
 
 use std::collections::VecDeque;
 
@@ -13,6 +13,10 @@ pub(crate) struct Outbox {
     bytes: u32,
     /// Bytes of the first frame that are written.
     head_written: u32,
+    /// Frames dropped since the last gap marker.
+    pub(crate) missed: u32,
+    /// Since when (in 64 ms units, 0 = not) it is above its soft limit.
+    pub(crate) soft_since: u32,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,16 @@ impl Outbox {
             Queue::Inline { len, ids } => ids[..*len as usize].get(at).copied(),
             Queue::Spill(ids) => ids.get(at).copied(),
         }
+    }
+
+    /// The frame that was queued last.
+    pub(crate) fn last(&self) -> Option<FrameId> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// The last frame has grown.
+    pub(crate) fn note_appended(&mut self, bytes: usize) {
+        self.bytes += bytes as u32;
     }
 
     pub(crate) fn push(&mut self, id: FrameId, bytes: usize) {

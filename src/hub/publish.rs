@@ -10,8 +10,10 @@
 use std::fmt;
 
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
-use super::session::{NO_USER, Session};
-use super::{CloseOrder, FrameId, Hub, SlowPolicy, mark_dirty};
+use super::outbox::Outbox;
+use super::session::NO_USER;
+use super::waiting::{mark_dirty, outbox_of};
+use super::{CloseOrder, FrameId, Hub, SlowPolicy};
 use crate::ws::{self, CloseCode, Message};
 
 /// What became of a publication.
@@ -290,45 +292,67 @@ impl Hub {
         if !session.open || session.leaving {
             return false;
         }
-        if self.reply.to == Some(index) && session.outbox.is_empty() {
+        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
             self.metrics.messages_sent_total += 1;
             ws::encode_message(&mut self.reply.bytes, message, None);
             return true;
         }
+        // A client may pipeline thousands of commands and read later: their replies share a few frames.
+        if let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
+            && let Some(last) = outbox.last()
+            && let Some(added) = self
+                .frames
+                .append(last, |out| ws::encode_message(out, message, None))
+        {
+            outbox.note_appended(added);
+            self.metrics.messages_sent_total += 1;
+            return self.enforce_limits(index);
+        }
         let frame = self
             .frames
-            .insert(|out| ws::encode_message(out, message, None));
+            .insert_private(|out| ws::encode_message(out, message, None));
         let queued = self.queue(index, frame);
         self.frames.discard(frame);
         queued
     }
 
     fn queue(&mut self, index: u32, frame: FrameId) -> bool {
-        let limits = self.session_limits(index);
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
         let len = self.frames.get(frame).len();
         self.frames.retain(frame, 1);
-        session.outbox.push(frame, len);
+        outbox_of(&mut self.outboxes, session).push(frame, len);
         self.metrics.messages_sent_total += 1;
         mark_dirty(&mut self.dirty, session, index);
+        self.enforce_limits(index)
+    }
 
-        let over_soft = if session.outbox.bytes() <= limits.outbox_soft_bytes {
-            session.soft_since = 0;
+    /// Looks at an outbox that has just grown; `false`: its session is being closed.
+    fn enforce_limits(&mut self, index: u32) -> bool {
+        let limits = self.session_limits(index);
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+            return true;
+        };
+        let over_soft = if outbox.bytes() <= limits.outbox_soft_bytes {
+            outbox.soft_since = 0;
             false
-        } else if session.soft_since == 0 {
-            session.soft_since = soft_stamp(self.now.ms);
+        } else if outbox.soft_since == 0 {
+            outbox.soft_since = soft_stamp(self.now.ms);
             false
         } else {
-            let since = soft_stamp(self.now.ms).wrapping_sub(session.soft_since);
+            let since = soft_stamp(self.now.ms).wrapping_sub(outbox.soft_since);
             u64::from(since) * SOFT_UNIT_MS > limits.outbox_soft_ms
         };
-        let over = |session: &Session| {
-            session.outbox.bytes() > limits.outbox_bytes_max
-                || session.outbox.len() > limits.outbox_frames_max
+        // One frame alone is never too much: a message may be as large as the route allows.
+        let over = |outbox: &Outbox| {
+            (outbox.bytes() > limits.outbox_bytes_max && outbox.len() > 1)
+                || outbox.len() > limits.outbox_frames_max
         };
-        if !over_soft && !over(session) {
+        if !over_soft && !over(outbox) {
             return true;
         }
         match limits.slow {
@@ -345,13 +369,14 @@ impl Hub {
             }
             SlowPolicy::DropOldest => {
                 let soft_target = over_soft.then_some(limits.outbox_soft_bytes);
-                while over(session) || soft_target.is_some_and(|t| session.outbox.bytes() > t) {
-                    let Some(dropped) = session.outbox.drop_oldest_unsent(&self.frames) else {
+                while over(outbox) || soft_target.is_some_and(|t| outbox.bytes() > t) {
+                    let Some(dropped) = outbox.drop_oldest_unsent(&self.frames) else {
                         break;
                     };
+                    let messages = self.frames.messages(dropped);
                     self.frames.release(dropped);
-                    session.missed = session.missed.saturating_add(1);
-                    self.metrics.frames_dropped_total += 1;
+                    outbox.missed = outbox.missed.saturating_add(messages);
+                    self.metrics.frames_dropped_total += u64::from(messages);
                 }
                 true
             }

@@ -99,22 +99,23 @@ pub(crate) struct Open {
     pub(crate) session: u32,
     pub(crate) route: u16,
     pub(crate) closing: Closing,
-    /// When a ping of ours went out that no byte has answered yet; 0: there is none.
-    pub(crate) pinged_at: Tick,
+    /// While open: when a ping of ours went out that no byte has answered yet (0: there is none).
+    /// Afterwards: when the closing handshake began.
+    pub(crate) since: Tick,
     /// Nothing is read until the outbox has drained.
     pub(crate) paused: bool,
-    /// When the unfinished message began; 0: there is none.
-    pub(crate) message_since: Tick,
-    /// When the closing handshake began.
-    pub(crate) closing_since: Tick,
-    pub(crate) messages: Bucket,
-    pub(crate) controls: Bucket,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
-/// What only a connection with a backlog needs.
+/// What a connection needs only while something is going on. It goes when it has nothing left to say.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
+    /// When the unfinished message began; 0: there is none.
+    pub(crate) message_since: Tick,
+    /// Messages that came of late.
+    pub(crate) messages: Bucket,
+    /// Control frames that came of late.
+    pub(crate) controls: Bucket,
     /// The payload of the newest ping that could not be answered yet: at most one pong is pending.
     pub(crate) pong: Option<Vec<u8>>,
     /// Input that was read and must wait until the outbox has drained.
@@ -127,6 +128,70 @@ impl<T> Connection<T> {
             Phase::Open(open) => Some((open.session, open.route)),
             _ => None,
         }
+    }
+}
+
+impl Open {
+    /// When the unfinished message began.
+    pub(crate) fn message_since(&self) -> Option<Tick> {
+        self.extra
+            .as_ref()
+            .map(|extra| extra.message_since)
+            .filter(|since| *since != 0)
+    }
+
+    /// Writes down since when a message is unfinished; `completed`: one before it has been finished.
+    pub(crate) fn note_message(&mut self, completed: bool, now: Tick) {
+        let unfinished = self.ws.is_mid_message();
+        if unfinished || self.extra.is_some() {
+            let since = &mut self.extra.get_or_insert_default().message_since;
+            if !unfinished {
+                *since = 0;
+            } else if completed || *since == 0 {
+                *since = now;
+            }
+        }
+    }
+
+    /// After a long silence the buckets are full again: what says nothing any more can go.
+    pub(crate) fn tidy(&mut self) {
+        if let Some(extra) = &self.extra
+            && extra.pong.is_none()
+            && extra.backlog.is_empty()
+            && extra.message_since == 0
+        {
+            self.extra = None;
+        }
+    }
+}
+
+impl Extra {
+    /// Whether one more message is within its rate; a rate of zero needs no memory.
+    pub(crate) fn message_is_within(
+        extra: &mut Option<Box<Self>>,
+        now_ms: u64,
+        per_second: u32,
+        burst: u32,
+    ) -> bool {
+        per_second == 0
+            || extra
+                .get_or_insert_default()
+                .messages
+                .take(now_ms, per_second, burst)
+    }
+
+    /// Whether one more control frame is within its rate.
+    pub(crate) fn control_is_within(
+        extra: &mut Option<Box<Self>>,
+        now_ms: u64,
+        per_second: u32,
+        burst: u32,
+    ) -> bool {
+        per_second == 0
+            || extra
+                .get_or_insert_default()
+                .controls
+                .take(now_ms, per_second, burst)
     }
 }
 

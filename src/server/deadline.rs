@@ -30,18 +30,19 @@ impl Core {
             Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
             Phase::Open(open) => {
                 if !open.closing.is_open() {
-                    return Some(after(open.closing_since, s.close_timeout_ms));
+                    return Some(after(open.since, s.close_timeout_ms));
                 }
                 let route = &self.routes[open.route as usize].settings;
                 let silence = if route.ping_after_ms == 0 {
                     None
-                } else if open.pinged_at != 0 {
-                    Some(after(open.pinged_at, route.ping_grace_ms))
+                } else if open.since != 0 {
+                    Some(after(open.since, route.ping_grace_ms))
                 } else {
                     Some(after(connection.life, route.ping_after_ms))
                 };
-                let message = (open.message_since != 0)
-                    .then(|| after(open.message_since, route.message_timeout_ms));
+                let message = open
+                    .message_since()
+                    .map(|since| after(since, route.message_timeout_ms));
                 match (silence, message) {
                     (Some(a), Some(b)) => Some(a.min(b)),
                     (a, b) => a.or(b),

@@ -73,7 +73,7 @@ impl Core {
             return Fate::Keep;
         };
         let mut open: &mut Open = open;
-        open.pinged_at = 0;
+        let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
         let mut completed = false;
         loop {
             let route = &mut self.routes[open.route as usize];
@@ -87,7 +87,7 @@ impl Core {
                     }
                     self.hub.metrics.messages_received_total += 1;
                     let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
-                    if !open.messages.take(self.now.ms, rate, burst) {
+                    if !Extra::message_is_within(&mut open.extra, self.now.ms, rate, burst) {
                         let code = settings.rate_code;
                         self.hub.metrics.refuse("message_rate");
                         self.begin_close(
@@ -106,11 +106,8 @@ impl Core {
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
-                        if !open.controls.take(
-                            self.now.ms,
-                            settings.control_per_second,
-                            settings.control_burst,
-                        ) {
+                        let (rate, burst) = (settings.control_per_second, settings.control_burst);
+                        if !Extra::control_is_within(&mut open.extra, self.now.ms, rate, burst) {
                             self.hub.metrics.refuse("control_rate");
                             self.begin_close(
                                 open,
@@ -129,11 +126,11 @@ impl Core {
                     }
                 }
                 Ok(Some(Event::Pong(_))) => {
-                    if !open.controls.take(
-                        self.now.ms,
-                        settings.control_per_second,
-                        settings.control_burst,
-                    ) {
+                    if std::mem::take(&mut pong_expected) {
+                        continue; // It answers a ping of ours.
+                    }
+                    let (rate, burst) = (settings.control_per_second, settings.control_burst);
+                    if !Extra::control_is_within(&mut open.extra, self.now.ms, rate, burst) {
                         self.hub.metrics.refuse("control_rate");
                         self.begin_close(open, CloseCode::POLICY, "too many control frames", false);
                         break;
@@ -161,7 +158,9 @@ impl Core {
                     break;
                 }
             }
-            if self.hub.replies().len() >= REPLY_BYTES_MAX {
+            if self.hub.replies().len() >= REPLY_BYTES_MAX
+                || self.hub.outbox_bytes(open.session) > PAUSE_BYTES
+            {
                 let session = open.session;
                 if self.write_replies(connection) == Fate::Drop {
                     return Fate::Drop;
@@ -181,11 +180,7 @@ impl Core {
                 self.hub.begin_replies(session);
             }
         }
-        if !open.ws.is_mid_message() {
-            open.message_since = 0;
-        } else if completed || open.message_since == 0 {
-            open.message_since = tick_at(self.now.ms);
-        }
+        open.note_message(completed, tick_at(self.now.ms));
         if self.write_replies(connection) == Fate::Drop {
             return Fate::Drop;
         }
@@ -215,7 +210,7 @@ impl Core {
     /// Decides to close from our side: the handler is told, the close frame is queued.
     fn begin_close(&mut self, open: &mut Open, code: CloseCode, reason: &str, slow: bool) {
         if open.closing.send() {
-            open.closing_since = tick_at(self.now.ms);
+            open.since = tick_at(self.now.ms);
             self.end_session(open.session, open.route, code, reason, Initiator::Server);
             self.hub.push_close(open.session, code, reason, slow);
         }
@@ -385,19 +380,13 @@ impl Core {
         if waiting > 0 {
             return Fate::Keep;
         }
-        if let Some(Extra { pong, backlog }) = open.extra.as_deref_mut() {
-            let pong = pong.take();
-            if backlog.is_empty() {
-                open.extra = None;
-            }
-            if let Some(payload) = pong
-                && open.closing.is_open()
-            {
-                self.hub.push_raw(open.session, |out| {
-                    ws::encode_frame(out, OpCode::Pong, &payload, None)
-                });
-                return Fate::Keep;
-            }
+        if let Some(payload) = open.extra.as_mut().and_then(|extra| extra.pong.take())
+            && open.closing.is_open()
+        {
+            self.hub.push_raw(open.session, |out| {
+                ws::encode_frame(out, OpCode::Pong, &payload, None);
+            });
+            return Fate::Keep;
         }
         if open.closing.is_done() {
             // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first.
@@ -412,7 +401,7 @@ impl Core {
     }
 
     pub(super) fn send_ping(&mut self, open: &mut Open) {
-        open.pinged_at = tick_at(self.now.ms);
+        open.since = tick_at(self.now.ms);
         if self.hub.outbox_is_empty(open.session) {
             self.hub.push_raw(open.session, |out| {
                 ws::encode_frame(out, OpCode::Ping, &[], None)
@@ -436,7 +425,10 @@ impl Core {
             self.hub.metrics.refuse("close_timeout");
             return Fate::Drop;
         }
-        if open.message_since != 0 && super::deadline::after(open.message_since, message) <= now {
+        if open
+            .message_since()
+            .is_some_and(|since| super::deadline::after(since, message) <= now)
+        {
             self.hub.metrics.refuse("message_timeout");
             self.begin_close(
                 open,
@@ -446,11 +438,12 @@ impl Core {
             );
             return Fate::Keep;
         }
-        if open.pinged_at == 0 {
+        if open.since == 0 {
+            open.tidy();
             self.send_ping(open);
             return Fate::Keep;
         }
-        if super::deadline::after(open.pinged_at, grace) <= now {
+        if super::deadline::after(open.since, grace) <= now {
             self.hub.metrics.refuse("ping_timeout");
             let (session, route) = (open.session, open.route);
             self.end_session(

@@ -377,11 +377,7 @@ impl Core {
             route,
             closing: Closing::Open,
             paused: false,
-            pinged_at: 0,
-            message_since: 0,
-            closing_since: 0,
-            messages: Default::default(),
-            controls: Default::default(),
+            since: 0,
             extra: None,
         });
         let mut cx = Context::new(&mut self.hub, route, Some(session));

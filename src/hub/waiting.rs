@@ -1,0 +1,199 @@
+//! What waits to be written: replies to the session that is being read, outboxes, and the dirty list.
+
+use slab::Slab;
+use std::collections::VecDeque;
+
+use super::Hub;
+use super::outbox::Outbox;
+use super::session::{NO_OUTBOX, Session};
+use crate::ws::{self, CloseCode};
+
+/// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
+/// thirty-two pipelined answers leave in one system call and no frame slot is touched.
+#[derive(Debug, Default)]
+pub(super) struct ReplyBuffer {
+    pub(super) to: Option<u32>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The reply buffer gives back what it grew beyond this.
+const REPLY_CAPACITY_KEPT: usize = 512 << 10;
+
+impl Hub {
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The next session with something in its outbox, and the server's key of its connection.
+    pub(crate) fn next_dirty(&mut self) -> Option<(u32, u32)> {
+        while let Some(index) = self.dirty.pop_front() {
+            // The session may be gone, and its slot may have a new tenant that is not dirty.
+            if let Some(session) = self.sessions.get_mut(index as usize)
+                && session.dirty
+            {
+                session.dirty = false;
+                return Some((index, session.link));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            mark_dirty(&mut self.dirty, session, index);
+        }
+    }
+
+    /// What waits for a session; `None`: nothing.
+    fn outbox(&self, index: u32) -> Option<&Outbox> {
+        let session = self.sessions.get(index as usize)?;
+        self.outboxes.get(session.outbox as usize)
+    }
+
+    pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
+        self.outbox(index).map_or(0, Outbox::bytes)
+    }
+
+    pub(crate) fn outbox_is_empty(&self, index: u32) -> bool {
+        self.outbox(index).is_none_or(Outbox::is_empty)
+    }
+
+    /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
+    pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
+        self.outbox(index).into_iter().flat_map(|outbox| {
+            (0..outbox.len()).filter_map(|at| {
+                let bytes = self.frames.get(outbox.get(at)?);
+                if at == 0 {
+                    bytes.get(outbox.head_written()..)
+                } else {
+                    Some(bytes)
+                }
+            })
+        })
+    }
+
+    /// Notes that so many more bytes of a session's outbox were written.
+    pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+            return;
+        };
+        outbox.advance(written, &mut self.frames);
+        if outbox.is_empty() && outbox.missed == 0 {
+            self.outboxes.remove(session.outbox as usize);
+            session.outbox = NO_OUTBOX;
+        }
+    }
+
+    /// If frames were dropped, puts a marker where they were: in front of everything not yet begun.
+    pub(crate) fn place_gap_marker(
+        &mut self,
+        index: u32,
+        text: impl FnOnce(u32) -> Option<String>,
+    ) {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+            return;
+        };
+        if outbox.missed == 0 || !session.open {
+            return;
+        }
+        if let Some(text) = text(std::mem::take(&mut outbox.missed)) {
+            let message = ws::Message::Text(&text);
+            let frame = self
+                .frames
+                .insert(|out| ws::encode_message(out, message, None));
+            self.frames.retain(frame, 1);
+            outbox.push_next(frame, self.frames.get(frame).len());
+        }
+    }
+
+    /// From now on, replies to this session are gathered in the shared reply buffer.
+    pub(crate) fn begin_replies(&mut self, index: u32) {
+        debug_assert!(self.reply.to.is_none() && self.reply.bytes.is_empty());
+        self.reply.to = Some(index);
+    }
+
+    /// The replies gathered so far. The worker writes them and clears the buffer.
+    pub(crate) fn replies(&mut self) -> &mut Vec<u8> {
+        &mut self.reply.bytes
+    }
+
+    /// Stops gathering. What the transport did not take (`rest`) becomes the first frame of the outbox:
+    /// it is older than whatever was queued meanwhile.
+    pub(crate) fn end_replies(&mut self, rest_from: usize) {
+        let Some(index) = self.reply.to.take() else {
+            return;
+        };
+        let mut bytes = std::mem::take(&mut self.reply.bytes);
+        if rest_from < bytes.len()
+            && let Some(session) = self.sessions.get_mut(index as usize)
+        {
+            let rest = &bytes[rest_from..];
+            let frame = self.frames.insert(|out| out.extend_from_slice(rest));
+            self.frames.retain(frame, 1);
+            outbox_of(&mut self.outboxes, session).push_front(frame, rest.len());
+        }
+        bytes.clear();
+        if bytes.capacity() > REPLY_CAPACITY_KEPT {
+            bytes.shrink_to(REPLY_CAPACITY_KEPT);
+        }
+        self.reply.bytes = bytes;
+    }
+
+    /// Queues raw bytes (an encoded control frame) behind everything that waits.
+    pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
+            encode(&mut self.reply.bytes);
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        let frame = self.frames.insert(encode);
+        self.frames.retain(frame, 1);
+        let len = self.frames.get(frame).len();
+        outbox_of(&mut self.outboxes, session).push(frame, len);
+        mark_dirty(&mut self.dirty, session, index);
+    }
+
+    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it.
+    pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
+        if slow
+            && let Some(session) = self.sessions.get(index as usize)
+            && let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
+        {
+            // A frame whose first bytes are on the wire must be finished, or the close would not be one.
+            while let Some(frame) = outbox.drop_oldest_unsent(&self.frames) {
+                self.frames.release(frame);
+            }
+            outbox.missed = 0;
+        }
+        self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
+    }
+}
+
+/// The session's outbox, which comes into being when the first thing waits.
+pub(super) fn outbox_of<'a>(
+    outboxes: &'a mut Slab<Outbox>,
+    session: &mut Session,
+) -> &'a mut Outbox {
+    if session.outbox == NO_OUTBOX {
+        session.outbox = outboxes.insert(Outbox::default()) as u32;
+    }
+    // `outbox_advance` and `Hub::remove` are the only ones that take an outbox away, and both forget its key.
+    outboxes
+        .get_mut(session.outbox as usize)
+        .expect("a key that is not NO_OUTBOX is valid")
+}
+
+pub(super) fn mark_dirty(dirty: &mut VecDeque<u32>, session: &mut Session, index: u32) {
+    if !session.dirty {
+        session.dirty = true;
+        dirty.push_back(index);
+    }
+}
