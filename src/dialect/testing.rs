@@ -1,0 +1,397 @@
+//! A house for dialects: a real hub, handlers behind routes and guests that read what waits for them, without a
+//! worker. Closes are carried out and timers fire as the worker would do it.
+
+use crate::http::{Head, HeadLimits, Response};
+use crate::hub::{
+    CloseInfo, Context, Effect, Handler, Hub, HubLimits, Initiator, Outcome, Params, Peer, Reply,
+    Request, SessionLimits, Ticket, Upgrade,
+};
+use crate::random::Random;
+use crate::time::Now;
+use crate::ws::{CloseCode, Message};
+
+/// A guest.
+pub(super) type Id = usize;
+
+/// What a guest received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Got {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Got {
+    /// The text.
+    #[track_caller]
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Binary(bytes) => panic!("text was expected, not {bytes:?}"),
+        }
+    }
+}
+
+/// Hub, handlers, guests, and a clock that only goes when told.
+pub(super) struct House {
+    pub(super) hub: Hub,
+    session_limits: SessionLimits,
+    handlers: Vec<Box<dyn Handler>>,
+    guests: Vec<Guest>,
+    timers: Vec<Timer>,
+}
+
+struct Guest {
+    session: u32,
+    route: usize,
+    got: Vec<Got>,
+    here: bool,
+    closed: Option<CloseCode>,
+}
+
+struct Timer {
+    at_ms: u64,
+    ticket: Ticket,
+    route: usize,
+    guest: Option<Id>,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self::with_limits(HubLimits::default(), SessionLimits::default())
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_budget(bytes: usize) -> Self {
+        Self::with_limits(
+            HubLimits {
+                memory_budget_bytes: bytes,
+                ..HubLimits::default()
+            },
+            SessionLimits::default(),
+        )
+    }
+
+    pub(super) fn with_limits(limits: HubLimits, session_limits: SessionLimits) -> Self {
+        let mut hub = Hub::new(0, limits, Random::seeded(1));
+        hub.now = Now::new(0, START_UNIX_MS);
+        Self {
+            hub,
+            session_limits,
+            handlers: Vec::new(),
+            guests: Vec::new(),
+            timers: Vec::new(),
+        }
+    }
+
+    /// Adds a handler; `path` is there for the reader.
+    pub(super) fn route(&mut self, path: &str, handler: impl Handler + 'static) -> usize {
+        _ = path;
+        self.hub.add_route(self.session_limits, handler.space());
+        self.handlers.push(Box::new(handler));
+        self.handlers.len() - 1
+    }
+
+    /// A guest at the door: in, or refused with this answer.
+    pub(super) fn upgrade(
+        &mut self,
+        route: usize,
+        target: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Id, Response> {
+        let session = self.hub.open(self.guests.len() as u32, route as u16);
+        let head = head("GET", target, &[]);
+        let params = parameters(params);
+        let request = Request {
+            head: &head,
+            body: b"",
+            params: &params,
+            peer: Peer::Unix,
+        };
+        let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+        match self.handlers[route].on_upgrade(&mut cx, &request) {
+            Upgrade::Refuse(response) => {
+                self.hub.remove(session);
+                self.settle();
+                Err(response)
+            }
+            Upgrade::Accept(_) => {
+                self.guests.push(Guest {
+                    session,
+                    route,
+                    got: Vec::new(),
+                    here: true,
+                    closed: None,
+                });
+                let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+                self.handlers[route].on_open(&mut cx);
+                self.settle();
+                Ok(self.guests.len() - 1)
+            }
+        }
+    }
+
+    #[cfg(test)]
+    /// A guest who gets in.
+    #[track_caller]
+    pub(super) fn join(&mut self, route: usize, target: &str, params: &[(&str, &str)]) -> Id {
+        match self.upgrade(route, target, params) {
+            Ok(guest) => guest,
+            Err(response) => panic!(
+                "refused: {} {}",
+                response.status,
+                String::from_utf8_lossy(&response.body)
+            ),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&mut self, guest: Id, text: &str) {
+        self.says(guest, Message::Text(text));
+    }
+
+    #[cfg(test)]
+    pub(super) fn binary(&mut self, guest: Id, bytes: &[u8]) {
+        self.says(guest, Message::Binary(bytes));
+    }
+
+    /// A message of a guest; one who has gone says nothing.
+    pub(super) fn says(&mut self, guest: Id, message: Message<'_>) {
+        let Guest {
+            session,
+            route,
+            here: true,
+            ..
+        } = self.guests[guest]
+        else {
+            return;
+        };
+        self.hub.begin_replies(session);
+        let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+        self.handlers[route].on_message(&mut cx, message);
+        self.hub.end_replies(0);
+        self.settle();
+    }
+
+    /// A guest goes.
+    pub(super) fn leave(&mut self, guest: Id) {
+        self.close(guest, CloseCode::NORMAL, Initiator::Peer);
+        self.settle();
+    }
+
+    /// What a guest received since the last time.
+    pub(super) fn got(&mut self, guest: Id) -> Vec<Got> {
+        self.collect(guest);
+        std::mem::take(&mut self.guests[guest].got)
+    }
+
+    /// How the server ended a guest's session.
+    pub(super) fn closed(&self, guest: Id) -> Option<CloseCode> {
+        self.guests[guest].closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn request(
+        &mut self,
+        route: usize,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> Response {
+        self.request_with(route, method, target, &[], &[], body)
+    }
+
+    /// A plain request. Every dialect answers at once.
+    pub(super) fn request_with(
+        &mut self,
+        route: usize,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        params: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let head = head(method, target, headers);
+        let params = parameters(params);
+        let request = Request {
+            head: &head,
+            body,
+            params: &params,
+            peer: Peer::Unix,
+        };
+        let mut cx = Context::new(&mut self.hub, route as u16, None);
+        let reply = self.handlers[route].on_request(&mut cx, &request);
+        self.settle();
+        match reply {
+            Reply::Now(response) => response,
+            Reply::Later(ticket) => panic!("{ticket:?} was put off"),
+        }
+    }
+
+    /// Time goes by; timers fire on the way.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end = self.hub.now.ms + ms;
+        while let Some(at) = self
+            .timers
+            .iter()
+            .filter(|t| t.at_ms <= end)
+            .map(|t| t.at_ms)
+            .min()
+        {
+            self.clock(at);
+            let next = self.timers.iter().position(|t| t.at_ms == at);
+            let Some(timer) = next.map(|next| self.timers.remove(next)) else {
+                break;
+            };
+            let session = match timer.guest {
+                Some(guest) if self.guests[guest].here => Some(self.guests[guest].session),
+                Some(_) => continue,
+                None => None,
+            };
+            let mut cx = Context::new(&mut self.hub, timer.route as u16, session);
+            self.handlers[timer.route].on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
+            self.settle();
+        }
+        self.clock(end);
+    }
+
+    /// Everybody goes, and nothing stays behind.
+    #[track_caller]
+    pub(super) fn is_empty(&mut self) {
+        for guest in 0..self.guests.len() {
+            self.leave(guest);
+        }
+        let left = (
+            self.hub.sessions(),
+            self.hub.channels(),
+            self.hub.queued_frames(),
+        );
+        assert_eq!(left, (0, 0, 0), "sessions, channels, frames");
+    }
+
+    fn clock(&mut self, ms: u64) {
+        self.hub.now = Now::new(ms, START_UNIX_MS + ms);
+    }
+
+    /// What the worker does at the end of a turn.
+    fn settle(&mut self) {
+        for effect in self.hub.take_effects() {
+            let Effect::Timer {
+                ticket,
+                after_ms,
+                route,
+                session,
+            } = effect;
+            let index = session.map(|id| id.index);
+            let guest = self
+                .guests
+                .iter()
+                .position(|g| g.here && Some(g.session) == index);
+            let timer = Timer {
+                at_ms: self.hub.now.ms + after_ms,
+                ticket,
+                route: route as usize,
+                guest,
+            };
+            if session.is_none() || guest.is_some() {
+                self.timers.push(timer);
+            }
+        }
+        for order in self.hub.take_close_orders() {
+            let guest = self
+                .guests
+                .iter()
+                .position(|g| g.here && g.session == order.session);
+            if let Some(guest) = guest.filter(|_| self.hub.order_is_current(&order)) {
+                self.guests[guest].closed = Some(order.code);
+                self.close(guest, order.code, Initiator::Server);
+            }
+        }
+        if self.hub.has_orders() {
+            self.settle();
+        }
+        self.hub.check_invariants();
+    }
+
+    fn close(&mut self, guest: Id, code: CloseCode, initiator: Initiator) {
+        let Guest {
+            session,
+            route,
+            here: true,
+            ..
+        } = self.guests[guest]
+        else {
+            return;
+        };
+        self.collect(guest);
+        self.guests[guest].here = false;
+        self.hub.end(session);
+        let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+        self.handlers[route].on_close(
+            &mut cx,
+            CloseInfo {
+                code,
+                reason: "",
+                initiator,
+            },
+        );
+        self.hub.remove(session);
+    }
+
+    fn collect(&mut self, guest: Id) {
+        let guest = &mut self.guests[guest];
+        if guest.here {
+            let bytes = self.hub.take_outbox(guest.session);
+            decode(&bytes, &mut guest.got);
+        }
+    }
+}
+
+/// 2026-11-20T10:30:53.557Z.
+pub(super) const START_UNIX_MS: u64 = 1_795_170_653_557;
+
+fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Head {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: house\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
+    match Head::parse(text.as_bytes(), &HeadLimits::default()) {
+        Ok(head) => head,
+        Err(why) => panic!("{why}: {text}"),
+    }
+}
+
+fn parameters(params: &[(&str, &str)]) -> Params {
+    Params(
+        params
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
+    )
+}
+
+/// Reads unmasked frames of whole messages.
+fn decode(mut bytes: &[u8], got: &mut Vec<Got>) {
+    while let [first, length, rest @ ..] = bytes {
+        let (len, rest) = match (*length, rest) {
+            (126, [a, b, rest @ ..]) => (u16::from_be_bytes([*a, *b]) as usize, rest),
+            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => (
+                u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as usize,
+                rest,
+            ),
+            (len, rest) => (len as usize, rest),
+        };
+        let (payload, rest) = rest.split_at(len);
+        got.push(match first {
+            0x81 => Got::Text(
+                std::str::from_utf8(payload)
+                    .expect("text is UTF-8")
+                    .to_owned(),
+            ),
+            0x82 => Got::Binary(payload.to_vec()),
+            other => panic!("a frame that begins with {other:#x}"),
+        });
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "half a frame");
+}
