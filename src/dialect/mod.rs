@@ -1,13 +1,15 @@
 //! Application protocols ("dialects") as handlers over the hub.
 //!
 //! A dialect is an ordinary [`Handler`](crate::hub::Handler): what these files do, a handler of yours can do too.
-//! Read [`Echo`] first.
+//! Read [`Echo`] first, then [`PubSub`].
 //!
 //! | file | handlers | speaks |
 //! | --- | --- | --- |
 //! | `echo.rs` | [`Echo`] | whatever it hears |
 //! | `chat.rs` | [`Chat`] | groups and pairs |
+//! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
 //! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
+//! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
 //! **Never in here:** the server, sockets, clocks (the time is `cx.now()`), threads. Payloads pass through as the
 //! bytes they came as.
@@ -15,15 +17,19 @@
 mod admin;
 mod chat;
 mod echo;
+mod members;
+mod pubsub;
 #[cfg(any(test, feature = "sim"))]
 mod testing;
 
 pub use admin::{Health, MetricsPage};
 pub use chat::{Chat, ChatOptions};
 pub use echo::{Echo, EchoOptions};
+pub use pubsub::{PubSub, PubSubOptions};
 
 use crate::http::Response;
 use crate::hub::{Context, Request};
+use crate::ws::Message;
 
 /// The 405 for a request whose method is none of `methods`.
 fn only(request: &Request<'_>, methods: &[&str]) -> Option<Response> {
@@ -46,5 +52,45 @@ fn unavailable(detail: &str) -> Response {
     Response::problem(503, detail).header("Retry-After", RETRY_AFTER_SECONDS)
 }
 
+/// Whether the memory budget has room for messages of these lengths together, or why not. Two publications that
+/// belong together are asked for here first, so that never one of them goes out alone.
+fn has_room(cx: &mut Context<'_>, lengths: &[usize]) -> Result<(), String> {
+    let [_, _, ..] = lengths else { return Ok(()) };
+    let total = lengths
+        .iter()
+        .fold(0_usize, |sum, len| sum.saturating_add(len + FRAME_OVERHEAD));
+    if total > ROOM_BYTES_MAX {
+        cx.count_refusal("memory_budget");
+        return Err(format!(
+            "one request may queue {ROOM_BYTES_MAX} bytes at most"
+        ));
+    }
+    // A publication to no channel at all is refused for the same reasons as one to many (and counted like one).
+    let space = cx.space();
+    let probe = vec![0; total];
+    cx.publish_in(space, &[], Message::Binary(&probe))
+        .map(drop)
+        .map_err(|why| why.to_string())
+}
+
+/// Sends `{"type":"error","message":…}` and counts a bad message; over the limit it only closes.
+fn bad_message(cx: &mut Context<'_>, message: &str) {
+    if cx.bad_message() {
+        send_error(cx, message);
+    }
+}
+
+/// Sends `{"type":"error","message":…}`.
+fn send_error(cx: &mut Context<'_>, message: &str) {
+    let mut text = String::from(r#"{"type":"error","message":"#);
+    members::push_string(&mut text, message);
+    text.push('}');
+    cx.send(Message::Text(&text));
+}
+
 /// Long enough for slow subscribers to be cut, short enough for a publisher to wait.
 const RETRY_AFTER_SECONDS: &str = "5";
+/// A server's frame has a header of at most this many bytes (RFC 6455 §5.2).
+const FRAME_OVERHEAD: usize = 10;
+/// Most bytes that one request may add to what waits.
+const ROOM_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,306 @@
+//! `pubsub`: a WebSocket subscribes to a channel, a `POST` publishes to it.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | WebSocket `/ch/{channel}` | every publication from now on |
+//! | `POST /ch/{channel}`, any body | 200 `{"offset":1,"epoch":"8 hex","receivers":2}` |
+//! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
+//! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
+//! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
+//! | `GET /ch/{channel}` | 426: this URL speaks WebSocket |
+//! | another method | 405 with `Allow` |
+//!
+//! A body goes out as it came in: as text if it is UTF-8, as binary if it is not or if its content type is
+//! `application/octet-stream`. A `data` that is a JSON string goes out as the text it stands for, any other value as
+//! the bytes it is written with. **A request is carried out whole or not at all**: every name, every item and the
+//! memory they need are checked before the first of them is published.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::value::RawValue;
+
+use super::members::{self, NoList, push_string};
+use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
+use crate::http::Response;
+use crate::hub::{
+    CloseInfo, Context, Handler, Locals, PublishError, Published, Reply, Request, Upgrade,
+    check_channel_name,
+};
+use crate::ws::Message;
+
+/// How [`PubSub`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PubSubOptions {
+    /// Publish what a subscriber sends over its WebSocket.
+    /// Off: who may listen is often not who may speak, and `POST` has an answer that says what became of it.
+    pub clients_publish: bool,
+    /// Most channels that one request names, all its publications together.
+    /// 1,000: a request must not keep the loop from its other connections for long.
+    pub channels_max: usize,
+    /// Most publications in one batch. 1,000, for the same reason.
+    pub batch_max: usize,
+}
+
+impl Default for PubSubOptions {
+    fn default() -> Self {
+        Self {
+            clients_publish: false,
+            channels_max: 1000,
+            batch_max: 1000,
+        }
+    }
+}
+
+/// Channels for `/ch/{channel}`; the same handler without the variable, at `/ch`, takes several at once.
+#[derive(Debug, Default)]
+pub struct PubSub {
+    options: PubSubOptions,
+    /// Where each session may speak; empty unless clients publish.
+    speakers: Locals<Box<str>>,
+}
+
+impl PubSub {
+    /// Publish and subscribe with these options.
+    pub fn new(options: PubSubOptions) -> Self {
+        Self {
+            options,
+            speakers: Locals::default(),
+        }
+    }
+
+    fn publish_one(cx: &mut Context<'_>, request: &Request<'_>, channel: &str) -> Response {
+        let media_type = request
+            .header("Content-Type")
+            .and_then(|value| value.split(';').next());
+        let is_binary =
+            media_type.is_some_and(|t| t.trim().eq_ignore_ascii_case("application/octet-stream"));
+        let message = match std::str::from_utf8(request.body) {
+            Ok(text) if !is_binary => Message::Text(text),
+            _ => Message::Binary(request.body),
+        };
+        match cx.publish(channel, message) {
+            Ok(published) => {
+                let mut json = String::from("{");
+                push_published(&mut json, published);
+                json.push('}');
+                Response::json(200, json)
+            }
+            Err(why) => refusal(why),
+        }
+    }
+
+    fn publish_many(&self, cx: &mut Context<'_>, body: &[u8]) -> Response {
+        let publications = match self.read(body) {
+            Ok(publications) => publications,
+            Err(why) => return bad_request(cx, &why),
+        };
+        let each = || {
+            publications
+                .iter()
+                .flat_map(|p| p.channels.iter().map(|c| (&**c, &*p.text)))
+        };
+        let heard: Vec<usize> = each()
+            .filter(|(c, _)| cx.subscribers(c) > 0)
+            .map(|(_, text)| text.len())
+            .collect();
+        if let Err(why) = has_room(cx, &heard) {
+            return unavailable(&why);
+        }
+        let mut json = String::from("{\"results\":[");
+        for (channel, text) in each() {
+            match cx.publish(channel, Message::Text(text)) {
+                Ok(published) => {
+                    json.push_str("{\"channel\":");
+                    push_string(&mut json, channel);
+                    json.push(',');
+                    push_published(&mut json, published);
+                    json.push_str("},");
+                }
+                // Names and memory were checked; should they fail now, nothing may look like a success.
+                Err(why) => return refusal(why),
+            }
+        }
+        if json.ends_with(',') {
+            json.pop();
+        }
+        json.push_str("]}");
+        Response::json(200, json)
+    }
+
+    /// Everything the body asks for, checked.
+    fn read<'a>(&self, body: &'a [u8]) -> Result<Vec<Publication<'a>>, String> {
+        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
+        let [batch, channel, channels, data] =
+            members::members(text, ["batch", "channel", "channels", "data"])
+                .map_err(|why| why.to_string())?;
+        let Some(batch) = batch else {
+            return Ok(vec![self.publication(channel, channels, data)?]);
+        };
+        if channel.is_some() || channels.is_some() || data.is_some() {
+            return Err(
+                "beside \"batch\" there may be no \"channel\", \"channels\" or \"data\"".into(),
+            );
+        }
+        let items =
+            members::items(batch, self.options.batch_max).map_err(|why| no_list("batch", why))?;
+        let mut publications: Vec<Publication<'_>> = Vec::with_capacity(items.len());
+        let mut named = 0;
+        for (at, item) in items.into_iter().enumerate() {
+            let publication = members::members(item.get(), ["channel", "channels", "data"])
+                .map_err(|why| why.to_string())
+                .and_then(|[channel, channels, data]| self.publication(channel, channels, data));
+            let publication = publication.map_err(|why| format!("batch[{at}]: {why}"))?;
+            named += publication.channels.len();
+            if named > self.options.channels_max {
+                return Err(no_list(
+                    "channels of the batch",
+                    NoList::TooLong(self.options.channels_max),
+                ));
+            }
+            publications.push(publication);
+        }
+        Ok(publications)
+    }
+
+    fn publication<'a>(
+        &self,
+        channel: Option<&'a RawValue>,
+        channels: Option<&'a RawValue>,
+        data: Option<&'a RawValue>,
+    ) -> Result<Publication<'a>, String> {
+        let channels = match (channel, channels) {
+            (Some(one), None) => vec![one],
+            (None, Some(many)) => members::items(many, self.options.channels_max)
+                .map_err(|why| no_list("channels", why))?,
+            _ => return Err("either \"channel\" or \"channels\" is needed".into()),
+        };
+        let channels = channels
+            .into_iter()
+            .map(|raw| {
+                let name = members::string(raw).ok_or("a channel name must be a string")?;
+                check_channel_name(&name).map_err(|why| why.to_string())?;
+                Ok(name)
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let data = data.ok_or("\"data\" is missing")?;
+        let text = if data.get().starts_with('"') {
+            members::string(data).ok_or("\"data\" contains half a surrogate pair")?
+        } else {
+            Cow::Borrowed(data.get())
+        };
+        Ok(Publication { channels, text })
+    }
+}
+
+impl Handler for PubSub {
+    fn on_upgrade(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
+        let Some(channel) = request.param(CHANNEL) else {
+            let why = "name the channel to subscribe to in the path";
+            return Upgrade::Refuse(bad_request(cx, why));
+        };
+        if let Err(why) = check_channel_name(channel) {
+            return Upgrade::Refuse(bad_request(cx, &why.to_string()));
+        }
+        if let Err(why) = cx.subscribe(channel) {
+            return Upgrade::Refuse(unavailable(&why.to_string()));
+        }
+        if self.options.clients_publish {
+            self.speakers.insert(cx, channel.into());
+        }
+        Upgrade::accept()
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        if !self.options.clients_publish {
+            return bad_message(cx, "this channel is read-only here: publish with POST");
+        }
+        let Some(channel) = self.speakers.get(cx) else {
+            return;
+        };
+        if let Err(why) = cx.publish(channel, message) {
+            send_error(cx, &why.to_string());
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, _: CloseInfo<'_>) {
+        self.speakers.remove(cx);
+    }
+
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
+        let Some(channel) = request.param(CHANNEL) else {
+            return only(request, &["POST"])
+                .unwrap_or_else(|| self.publish_many(cx, request.body))
+                .into();
+        };
+        if let Some(refusal) = only(request, &["GET", "HEAD", "POST"]) {
+            return refusal.into();
+        }
+        if let Err(why) = check_channel_name(channel) {
+            return bad_request(cx, &why.to_string()).into();
+        }
+        if request.method() == "POST" {
+            return Self::publish_one(cx, request, channel).into();
+        }
+        let wants_json = request
+            .header("Accept")
+            .is_some_and(|a| a.contains("application/json"));
+        if !wants_json && request.query("info").is_none() {
+            // An echo has no answer of its own for plain requests: this is the trait's 426.
+            return Echo::default().on_request(cx, request);
+        }
+        let mut json = String::from("{\"channel\":");
+        push_string(&mut json, channel);
+        _ = write!(json, ",\"subscribers\":{}}}", cx.subscribers(channel));
+        Response::json(200, json)
+            .header("Cache-Control", "no-store")
+            .into()
+    }
+
+    fn gap_marker(&self, missed: u32) -> Option<String> {
+        Some(format!("{{\"type\":\"gap\",\"missed\":{missed}}}"))
+    }
+
+    fn space(&self) -> &str {
+        "pubsub"
+    }
+}
+
+/// One `data` and where it goes.
+struct Publication<'a> {
+    channels: Vec<Cow<'a, str>>,
+    text: Cow<'a, str>,
+}
+
+fn push_published(json: &mut String, published: Published) {
+    let Published {
+        offset,
+        epoch,
+        receivers,
+    } = published;
+    _ = write!(
+        json,
+        "\"offset\":{offset},\"epoch\":\"{epoch:08x}\",\"receivers\":{receivers}"
+    );
+}
+
+fn refusal(why: PublishError) -> Response {
+    match why {
+        PublishError::Name(name) => Response::problem(400, &name.to_string()),
+        PublishError::Budget(_) => unavailable(&why.to_string()),
+    }
+}
+
+fn no_list(what: &str, why: NoList) -> String {
+    match why {
+        NoList::NotArray => format!("\"{what}\" must be an array"),
+        NoList::TooLong(max) => format!("\"{what}\" has more than {max} items"),
+    }
+}
+
+/// The variable of the route `/ch/{channel}`.
+const CHANNEL: &str = "channel";
+
+#[cfg(test)]
+#[path = "pubsub_tests.rs"]
+mod tests;
