@@ -1,13 +1,14 @@
 //! Application protocols ("dialects") as handlers over the hub.
 //!
 //! A dialect is an ordinary [`Handler`](crate::hub::Handler): what these files do, a handler of yours can do too.
-//! Read [`Echo`] first, then [`PubSub`].
+//! Read [`Echo`] first, then [`PubSub`]; [`HieraChain`] is the one with a protocol of its own.
 //!
 //! | file | handlers | speaks |
 //! | --- | --- | --- |
 //! | `echo.rs` | [`Echo`] | whatever it hears |
 //! | `chat.rs` | [`Chat`] | groups and pairs |
 //! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
+//! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
@@ -17,6 +18,7 @@
 mod admin;
 mod chat;
 mod echo;
+mod hierachain;
 mod members;
 mod pubsub;
 #[cfg(any(test, feature = "sim"))]
@@ -25,6 +27,9 @@ mod testing;
 pub use admin::{Health, MetricsPage};
 pub use chat::{Chat, ChatOptions};
 pub use echo::{Echo, EchoOptions};
+pub use hierachain::{
+    HieraChain, HieraChainIngest, HieraChainMode, HieraChainOptions, HieraChainStatus,
+};
 pub use pubsub::{PubSub, PubSubOptions};
 
 use crate::http::Response;

@@ -1,0 +1,169 @@
+//! What the routes of one `HieraChain` share: its members, what they listen to, and the counts of both.
+
+use std::collections::BTreeMap;
+
+use super::HieraChainOptions;
+use crate::hub::Locals;
+
+/// Shared by the WebSocket route and the status route.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: HieraChainOptions,
+    pub(super) members: Locals<Member>,
+    pub(super) tally: Tally,
+}
+
+impl Shared {
+    pub(super) fn new(options: HieraChainOptions) -> Self {
+        Self {
+            options,
+            members: Locals::default(),
+            tally: Tally::default(),
+        }
+    }
+}
+
+/// Which vocabulary a session speaks. It never changes once it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing heard yet that would tell.
+    Undecided,
+    /// `type`.
+    Server,
+    /// `action`.
+    Guide,
+}
+
+impl Mode {
+    /// The first letter of this mode's channels: messages of the two modes differ, so they never share one.
+    pub(super) const fn letter(self) -> char {
+        match self {
+            Self::Guide => 'g',
+            Self::Server | Self::Undecided => 's',
+        }
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: [u8; 16],
+    pub(super) mode: Mode,
+    /// What it is subscribed to, each once.
+    pub(super) topics: Vec<Topic>,
+    /// Server mode: since when, in milliseconds since 1970.
+    pub(super) since_unix_ms: u64,
+    /// Server mode: the chain as the client wrote it, as JSON; empty for `all` by default.
+    pub(super) chain_json: Box<str>,
+    /// Server mode: the event types as the client wrote them, items of a JSON array.
+    pub(super) types_json: Box<str>,
+}
+
+impl Member {
+    pub(super) fn new(id: [u8; 16], mode: Mode, now_unix_ms: u64) -> Self {
+        Self {
+            id,
+            mode,
+            topics: Vec::new(),
+            since_unix_ms: now_unix_ms,
+            chain_json: "".into(),
+            types_json: "".into(),
+        }
+    }
+
+    /// The id as it is shown: 32 hexadecimal digits.
+    pub(super) fn id_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.id))
+    }
+}
+
+/// A chain, or one type of its events.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Topic {
+    pub(super) chain: Box<str>,
+    pub(super) event_type: Option<Box<str>>,
+}
+
+impl Topic {
+    pub(super) fn new(chain: &str, event_type: Option<&str>) -> Self {
+        Self {
+            chain: chain.into(),
+            event_type: event_type.map(Into::into),
+        }
+    }
+
+    /// The channel that carries it.
+    pub(super) fn channel(&self, mode: Mode) -> String {
+        channel(mode, &self.chain, self.event_type.as_deref())
+    }
+}
+
+/// The channel of a chain, or of one type of its events.
+pub(super) fn channel(mode: Mode, chain: &str, event_type: Option<&str>) -> String {
+    let letter = mode.letter();
+    match event_type {
+        None => format!("{letter}{chain}"),
+        // A control character cannot stand in either part.
+        Some(event_type) => format!("{letter}{chain}\u{1f}{event_type}"),
+    }
+}
+
+/// How many sessions listen to each chain and to each type of its events. Kept here, because the hub's channels
+/// count a session once for each of its subscriptions to a chain.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    chains: BTreeMap<Box<str>, usize>,
+    pairs: BTreeMap<Topic, usize>,
+}
+
+impl Tally {
+    /// A session has these topics now.
+    pub(super) fn enter(&mut self, topics: &[Topic]) {
+        for chain in distinct_chains(topics) {
+            *self.chains.entry(chain.into()).or_default() += 1;
+        }
+        for pair in topics.iter().filter(|t| t.event_type.is_some()) {
+            *self.pairs.entry(pair.clone()).or_default() += 1;
+        }
+    }
+
+    /// A session has these topics no longer. What nobody listens to is forgotten: the names are the clients' choice.
+    pub(super) fn leave(&mut self, topics: &[Topic]) {
+        for chain in distinct_chains(topics) {
+            if let Some(count) = self.chains.get_mut(chain) {
+                *count -= 1;
+                if *count == 0 {
+                    self.chains.remove(chain);
+                }
+            }
+        }
+        for pair in topics.iter().filter(|t| t.event_type.is_some()) {
+            if let Some(count) = self.pairs.get_mut(pair) {
+                *count -= 1;
+                if *count == 0 {
+                    self.pairs.remove(pair);
+                }
+            }
+        }
+    }
+
+    /// Chains by name with the number of their sessions.
+    pub(super) fn chains(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.chains.iter().map(|(chain, count)| (&**chain, *count))
+    }
+
+    /// Pairs of chain and event type that somebody listens to.
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+}
+
+fn distinct_chains(topics: &[Topic]) -> impl Iterator<Item = &str> {
+    topics.iter().enumerate().filter_map(|(at, topic)| {
+        let seen = topics
+            .iter()
+            .take(at)
+            .any(|earlier| earlier.chain == topic.chain);
+        (!seen).then_some(&*topic.chain)
+    })
+}
