@@ -9,6 +9,7 @@
 //! | `chat.rs` | [`Chat`] | groups and pairs |
 //! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
+//! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
@@ -19,6 +20,7 @@ mod admin;
 mod chat;
 mod echo;
 mod hierachain;
+mod json;
 mod members;
 mod pubsub;
 #[cfg(any(test, feature = "sim"))]
@@ -30,6 +32,7 @@ pub use echo::{Echo, EchoOptions};
 pub use hierachain::{
     HieraChain, HieraChainIngest, HieraChainMode, HieraChainOptions, HieraChainStatus,
 };
+pub use json::{Json, JsonError, JsonHandler, send_json};
 pub use pubsub::{PubSub, PubSubOptions};
 
 use crate::http::Response;
