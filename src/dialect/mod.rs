@@ -25,6 +25,8 @@ mod members;
 mod pubsub;
 #[cfg(any(test, feature = "sim"))]
 mod testing;
+#[cfg(test)]
+mod transcripts;
 
 pub use admin::{Health, MetricsPage};
 pub use chat::{Chat, ChatOptions};
