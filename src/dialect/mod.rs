@@ -19,6 +19,9 @@
 mod admin;
 mod chat;
 mod echo;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hierachain;
 mod json;
 mod members;

@@ -1,0 +1,304 @@
+//! Bodies of fuzz targets for the dialects: ordinary functions, so that a plain test runs them too.
+//!
+//! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
+
+use serde::de::IgnoredAny;
+
+use super::testing::{House, Id};
+use super::{
+    Chat, ChatOptions, Echo, EchoOptions, HieraChain, HieraChainMode, HieraChainOptions, Json,
+    JsonHandler, PubSub, PubSubOptions,
+};
+use crate::hub::Context;
+use crate::ws::Message;
+
+/// Oracle: no panic, the hub's invariants hold after each step, every answer of a JSON dialect is JSON, a refused
+/// publication reaches nobody and an accepted one as many as its answer says, and an empty house is empty.
+///
+/// The bytes are a row of steps. Each begins with one that says what happens and to whom; what follows up to the next
+/// NUL is the message, the body or the name.
+pub fn command(data: &[u8]) {
+    let mut world = World::new();
+    let mut rest = data;
+    for _ in 0..STEPS_MAX {
+        let [step, after @ ..] = rest else { break };
+        let end = after.iter().position(|b| *b == 0).unwrap_or(after.len());
+        let (payload, after) = after.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        world.step(*step, payload);
+    }
+    world.house.is_empty();
+}
+
+/// A row of steps costs time, the house does not need more of them.
+const STEPS_MAX: usize = 200;
+
+struct World {
+    house: House,
+    /// Routes whose every answer is JSON.
+    json: Vec<usize>,
+    /// Route, target and variable of each kind of guest.
+    doors: Vec<(usize, &'static str, &'static str)>,
+    ingest: usize,
+    ch: usize,
+    ch_many: usize,
+    guests: Vec<(Id, usize)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut house = House::new();
+        let auto = HieraChain::default();
+        let guide = HieraChain::new(HieraChainOptions {
+            mode: HieraChainMode::Guide,
+            acks: true,
+            max_connections: 3,
+            ..HieraChainOptions::default()
+        });
+        let status = house.route("/ws/status", auto.status());
+        let ingest = house.route("/hierachain/publish", auto.ingest());
+        let auto = house.route("/ws", auto);
+        let guide = house.route("/guide", guide);
+        let sum = house.route("/sum", Json::new(Sum));
+        let echo = house.route("/echo", Echo::new(EchoOptions { retype_utf8: true }));
+        let chat = house.route("/chat/{group}", Chat::new(ChatOptions { presence: true }));
+        let ch = house.route("/ch/{channel}", PubSub::default());
+        let loud = PubSubOptions {
+            clients_publish: true,
+            ..PubSubOptions::default()
+        };
+        let loud = house.route("/loud/{channel}", PubSub::new(loud));
+        let ch_many = house.route("/ch", PubSub::default());
+        Self {
+            house,
+            json: vec![status, auto, guide, sum],
+            doors: vec![
+                (auto, "/ws", ""),
+                (auto, "/ws?chain_name=sc", ""),
+                (guide, "/guide", ""),
+                (sum, "/sum", ""),
+                (echo, "/echo", ""),
+                (chat, "/chat/x", "group"),
+                (ch, "/ch/x", "channel"),
+                (loud, "/loud/x", "channel"),
+            ],
+            ingest,
+            ch,
+            ch_many,
+            guests: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: u8, payload: &[u8]) {
+        let what = step >> 5;
+        let who = usize::from(step & 0x1f);
+        match (what, std::str::from_utf8(payload)) {
+            (0, Ok(name)) => self.join(who, name),
+            (1 | 2, Ok(text)) => self.says(who, Message::Text(text)),
+            (1..=3, _) => self.says(who, Message::Binary(payload)),
+            (4, _) => self.publish(self.ingest, &[], payload, "\"delivered\":"),
+            (5, Ok(name)) => self.publish(self.ch, &[("channel", name)], payload, "\"receivers\":"),
+            (6, _) => self.publish(self.ch_many, &[], payload, "\"receivers\":"),
+            (7, _) if who < 8 => self.leave(who),
+            (7, _) => self.house.pass(1000 * who as u64),
+            _ => {}
+        }
+        self.read();
+    }
+
+    fn join(&mut self, who: usize, name: &str) {
+        let (route, target, variable) = self.doors[who % self.doors.len()];
+        if self.guests.len() < 16
+            && let Ok(id) = self.house.upgrade(route, target, &[(variable, name)])
+        {
+            self.guests.push((id, route));
+        }
+    }
+
+    fn says(&mut self, who: usize, message: Message<'_>) {
+        if let Some((id, _)) = self.guests.get(who % self.guests.len().max(1)) {
+            self.house.says(*id, message);
+        }
+    }
+
+    fn leave(&mut self, who: usize) {
+        if who < self.guests.len() {
+            let (id, _) = self.guests.swap_remove(who);
+            self.house.leave(id);
+        }
+    }
+
+    /// A publication, and whether it does what its answer says.
+    fn publish(&mut self, route: usize, params: &[(&str, &str)], body: &[u8], count: &str) {
+        self.read();
+        let answer = self
+            .house
+            .request_with(route, "POST", "/", &[], params, body);
+        let json = String::from_utf8(answer.body).expect("an answer is UTF-8");
+        assert!(is_json(&json), "{json}");
+        let reached: usize = self
+            .guests
+            .iter()
+            .map(|(id, _)| self.house.got(*id).len())
+            .sum();
+        let said: usize = match answer.status {
+            200 => json.split(count).skip(1).map(leading_number).sum(),
+            400 | 503 => 0,
+            other => panic!("{other}: {json}"),
+        };
+        assert_eq!(reached, said, "{json}");
+    }
+
+    /// Everybody reads what came.
+    fn read(&mut self) {
+        for (id, route) in &self.guests {
+            for got in self.house.got(*id) {
+                if self.json.contains(route) {
+                    assert!(is_json(got.text()), "{got:?}");
+                }
+            }
+        }
+        let house = &self.house;
+        self.guests.retain(|(id, _)| house.closed(*id).is_none());
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+fn leading_number(text: &str) -> usize {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.get(..digits)
+        .and_then(|n| n.parse().ok())
+        .expect("a number")
+}
+
+struct Sum;
+
+impl JsonHandler for Sum {
+    type In = Vec<f64>;
+    type Out = f64;
+    type State = f64;
+
+    fn on_message(&mut self, _: &mut Context<'_>, sum: &mut f64, numbers: Vec<f64>) -> Option<f64> {
+        *sum += numbers.iter().sum::<f64>();
+        Some(*sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn steps(rows: &[(u8, &str)]) -> Vec<u8> {
+        rows.iter()
+            .flat_map(|(step, text)| [&[*step], text.as_bytes(), &[0]].concat())
+            .collect()
+    }
+
+    #[test]
+    fn a_row_of_everything() {
+        command(&steps(&[
+            (0, ""),
+            (1, ""),
+            (2, ""),
+            (3, ""),
+            (4, ""),
+            (5, "room"),
+            (6, "news"),
+            (7, "news"),
+            (0x20, r#"{"action":"subscribe","chain_name":"sc"}"#),
+            (
+                0x22,
+                r#"{"action":"subscribe","chain_name":"all","event_type":"qc"}"#,
+            ),
+            (
+                0x21,
+                r#"{"type":"subscribe","chain_name":"sc","event_types":["qc"]}"#,
+            ),
+            (0x23, "[1, 2.5]"),
+            (0x65, "hi"),
+            (
+                0x80,
+                r#"{"chain_name":"sc","kind":"event","event_type":"qc","data":{}}"#,
+            ),
+            (
+                0x80,
+                r#"{"chain_name":"sc","kind":"event","data":{"event":"qc","details_cid":"x"}}"#,
+            ),
+            (0xa0, "news"),
+            (0xc0, r#"{"channels":["news","other"],"data":7}"#),
+            (0xe9, ""),
+            (0xe0, ""),
+        ]));
+    }
+
+    /// Words that make a random row say something.
+    const WORDS: [&str; 40] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\"a\"",
+        "\"all\"",
+        "\"sc\"",
+        "\"qc\"",
+        "\"type\":",
+        "\"action\":",
+        "\"subscribe\"",
+        "\"unsubscribe\"",
+        "\"ping\"",
+        "\"chain_name\":",
+        "\"event_type\":",
+        "\"event_types\":",
+        "\"kind\":",
+        "\"event\"",
+        "\"block\"",
+        "\"data\":",
+        "\"details_cid\":",
+        "\"details\":",
+        "\"batch\":",
+        "\"channel\":",
+        "\"channels\":",
+        "\"get_stats\"",
+        "\"get_connection_info\"",
+        "\"timestamp\":",
+        "null",
+        "1e999",
+        "\\u0000",
+        "\\ud800",
+        "é",
+        " ",
+        "7",
+        "{\"type\":",
+        "{\"action\":\"subscribe\",\"chain_name\":",
+    ];
+
+    #[test]
+    fn random_rows() {
+        for seed in 0..400 {
+            let mut random = Random::seeded(seed);
+            let mut data = Vec::new();
+            for _ in 0..60 {
+                data.push(random.next_u64() as u8);
+                for _ in 0..random.below(12) {
+                    data.extend_from_slice(
+                        WORDS[random.below(WORDS.len() as u64) as usize].as_bytes(),
+                    );
+                }
+                if random.below(8) == 0 {
+                    data.push(random.next_u64() as u8);
+                }
+                data.push(0);
+            }
+            command(&data);
+        }
+    }
+}
