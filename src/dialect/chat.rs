@@ -20,7 +20,7 @@
 use crate::hub::{CloseInfo, Context, Handler, Locals, Request, Upgrade, check_channel_name};
 use crate::ws::{CloseCode, Message};
 
-use super::{bad_request, unavailable};
+use super::unavailable;
 
 /// How [`Chat`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ impl Handler for Chat {
     fn on_upgrade(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
         let room = match room_of(request) {
             Ok(room) => room,
-            Err(why) => return Upgrade::Refuse(bad_request(cx, &why)),
+            Err(why) => return Upgrade::refuse(400, &why),
         };
         if let Err(why) = cx.subscribe(&room) {
             return Upgrade::Refuse(unavailable(&why.to_string()));

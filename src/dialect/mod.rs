@@ -54,7 +54,7 @@ fn only(request: &Request<'_>, methods: &[&str]) -> Option<Response> {
     Some(Response::problem(405, &detail).header("Allow", allow))
 }
 
-/// The 400 for a request that breaks a rule of its dialect, counted.
+/// The 400 for a plain request that breaks a rule of its dialect, counted (refused handshakes are counted anyway).
 fn bad_request(cx: &mut Context<'_>, detail: &str) -> Response {
     cx.count_refusal("bad_request");
     Response::problem(400, detail)

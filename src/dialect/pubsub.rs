@@ -197,10 +197,10 @@ impl Handler for PubSub {
     fn on_upgrade(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
         let Some(channel) = request.param(CHANNEL) else {
             let why = "name the channel to subscribe to in the path";
-            return Upgrade::Refuse(bad_request(cx, why));
+            return Upgrade::refuse(400, why);
         };
         if let Err(why) = check_channel_name(channel) {
-            return Upgrade::Refuse(bad_request(cx, &why.to_string()));
+            return Upgrade::refuse(400, &why.to_string());
         }
         if let Err(why) = cx.subscribe(channel) {
             return Upgrade::Refuse(unavailable(&why.to_string()));

@@ -45,7 +45,7 @@ pub use status::HieraChainStatus;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{bad_request, unavailable};
+use super::unavailable;
 use crate::http::Response;
 use crate::hub::{
     CloseInfo, Context, Handler, Outcome, Reply, Request, Ticket, Upgrade, check_channel_name,
@@ -151,7 +151,7 @@ impl Handler for HieraChain {
         let mut member = Member::new(cx.random16(), mode, cx.now().unix_ms);
         if let Some(chain) = chain.filter(|_| mode == Mode::Server) {
             if let Err(why) = check_channel_name(&chain) {
-                return Upgrade::Refuse(bad_request(cx, &format!("chain_name: {why}")));
+                return Upgrade::refuse(400, &format!("chain_name: {why}"));
             }
             let selection = server::Selection::whole_chain(&chain);
             if let Err(why) = server::select(&mut shared.tally, cx, &mut member, selection) {
