@@ -42,7 +42,7 @@ pub use pubsub::{PubSub, PubSubOptions};
 
 use crate::http::Response;
 use crate::hub::{Context, Request};
-use crate::ws::Message;
+use crate::ws::{HEADER_BYTES_MAX, Message};
 
 /// The 405 for a request whose method is none of `methods`.
 fn only(request: &Request<'_>, methods: &[&str]) -> Option<Response> {
@@ -65,25 +65,13 @@ fn unavailable(detail: &str) -> Response {
     Response::problem(503, detail).header("Retry-After", RETRY_AFTER_SECONDS)
 }
 
-/// Whether the memory budget has room for messages of these lengths together, or why not. Two publications that
+/// Whether the memory budget has room for messages of these lengths together, or why not. Publications that
 /// belong together are asked for here first, so that never one of them goes out alone.
 fn has_room(cx: &mut Context<'_>, lengths: &[usize]) -> Result<(), String> {
-    let [_, _, ..] = lengths else { return Ok(()) };
-    let total = lengths
-        .iter()
-        .fold(0_usize, |sum, len| sum.saturating_add(len + FRAME_OVERHEAD));
-    if total > ROOM_BYTES_MAX {
-        cx.count_refusal("memory_budget");
-        return Err(format!(
-            "one request may queue {ROOM_BYTES_MAX} bytes at most"
-        ));
-    }
-    // A publication to no channel at all is refused for the same reasons as one to many (and counted like one).
-    let space = cx.space();
-    let probe = vec![0; total];
-    cx.publish_in(space, &[], Message::Binary(&probe))
-        .map(drop)
-        .map_err(|why| why.to_string())
+    let total = lengths.iter().fold(0_usize, |sum, len| {
+        sum.saturating_add(len + HEADER_BYTES_MAX)
+    });
+    cx.has_room(total).map_err(|why| why.to_string())
 }
 
 /// Sends `{"type":"error","message":…}` and counts a bad message; over the limit it only closes.
@@ -103,7 +91,3 @@ fn send_error(cx: &mut Context<'_>, message: &str) {
 
 /// Long enough for slow subscribers to be cut, short enough for a publisher to wait.
 const RETRY_AFTER_SECONDS: &str = "5";
-/// A server's frame has a header of at most this many bytes (RFC 6455 §5.2).
-const FRAME_OVERHEAD: usize = 10;
-/// Most bytes that one request may add to what waits.
-const ROOM_BYTES_MAX: usize = 64 << 20;

@@ -210,6 +210,15 @@ impl<'a> Context<'a> {
         self.hub.publish(space, channels, message, None)
     }
 
+    /// Whether the memory budget has room for so many more bytes of messages: for publications that belong
+    /// together and shall go out all or none.
+    ///
+    /// # Errors
+    /// [`PublishError::Budget`].
+    pub fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
+        self.hub.has_room(bytes)
+    }
+
     /// As [`publish`](Self::publish), but not to this session.
     ///
     /// # Errors

@@ -21,7 +21,14 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 enum Queue {
-    Inline { len: u8, ids: [FrameId; INLINE] },
+    Inline {
+        len: u8,
+        ids: [FrameId; INLINE],
+    },
+    #[expect(
+        clippy::box_collection,
+        reason = "most queues are inline and stay small this way"
+    )]
     Spill(Box<VecDeque<FrameId>>),
 }
 

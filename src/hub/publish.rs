@@ -222,11 +222,7 @@ impl Hub {
         for name in names {
             check_internal_name(name).map_err(PublishError::Name)?;
         }
-        let budget = self.limits.memory_budget_bytes;
-        if self.frames.bytes() + message.len() > budget {
-            self.metrics.refuse("memory_budget");
-            return Err(PublishError::Budget(budget));
-        }
+        self.has_room(message.len())?;
         self.metrics.publications_total += 1;
         let mut first = None;
         let mut receivers = 0;
@@ -269,6 +265,16 @@ impl Hub {
             epoch,
             receivers,
         })
+    }
+
+    /// Whether so many more bytes may wait in outboxes.
+    pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
+        let budget = self.limits.memory_budget_bytes;
+        if self.frames.bytes().saturating_add(bytes) > budget {
+            self.metrics.refuse("memory_budget");
+            return Err(PublishError::Budget(budget));
+        }
+        Ok(())
     }
 
     /// Queues a shared frame for one session; `false` if it had it already or takes nothing more.

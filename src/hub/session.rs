@@ -97,8 +97,10 @@ pub(crate) enum Subscriptions {
     #[default]
     None,
     One(Subscription),
-    /// Boxed, so that the many sessions with one subscription are smaller.
-    #[allow(clippy::box_collection)]
+    #[expect(
+        clippy::box_collection,
+        reason = "a thin pointer keeps the enum at 16 bytes"
+    )]
     Many(Box<Vec<Subscription>>),
 }
 
