@@ -23,6 +23,8 @@ pub use client::{Client, ClientError, HttpAnswer, Received, http_request};
 pub use driver::Handle;
 pub use listener::{Address, AddressError};
 pub use server::{Bound, Server, ServerError};
+#[cfg(feature = "signals")]
+pub use signals::exit_on_interrupt;
 
 /// Raises the number of files this process may open to what the system allows and answers it.
 pub fn raise_open_files_max() -> usize {

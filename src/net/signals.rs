@@ -1,9 +1,12 @@
 //! SIGTERM and SIGINT as something to poll.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Source;
 
 /// The signals that end the server: the first one begins a drain, the second one ends at once.
@@ -20,4 +23,13 @@ impl Signals {
     pub(crate) fn take(&mut self) -> usize {
         self.0.pending().count()
     }
+}
+
+/// From now on SIGINT ends this process at once and as a success: for a program that runs until it is
+/// interrupted.
+///
+/// # Errors
+/// When the system refuses the signal handler.
+pub fn exit_on_interrupt() -> io::Result<()> {
+    flag::register_conditional_shutdown(SIGINT, 0, Arc::new(AtomicBool::new(true))).map(drop)
 }
