@@ -77,6 +77,9 @@
 pub mod dialect;
 pub mod http;
 pub mod hub;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod random;
