@@ -1,0 +1,175 @@
+//! Configuration: a TOML file, then the environment, then flags; the later one wins.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `table.rs` | every setting: name, kind, field |
+//! | `value.rs` | values as they are written |
+//! | `record.rs` | what was written and where; mistakes with file, line and column |
+//! | `build.rs` | the record put together: listeners and routes, checked |
+//! | `dialects.rs` | dialects by name, default routes |
+//! | `machine.rs` | defaults that depend on the machine |
+//! | `print.rs` | the effective settings, as TOML |
+//!
+//! The rule: other rooms never know where a setting came from. Their settings structs are filled here, and the
+//! defaults stay beside the fields.
+
+mod build;
+mod dialects;
+mod machine;
+mod nearest;
+mod print;
+mod record;
+mod table;
+mod value;
+
+pub use build::{Listener, Route};
+pub use dialects::Dialect;
+pub(crate) use nearest::nearest;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::dialect::{Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub};
+use crate::log;
+use crate::net::Server;
+use crate::server::{On, WorkerSettings};
+use record::{Origin, Record};
+
+/// Where settings are read from.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those that do not begin with `DUNLIN_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// Flags: as they are written, the setting they stand for (`listen`, `log.level`), the values.
+    pub flags: Vec<(&'static str, &'static str, Vec<String>)>,
+}
+
+/// A configuration that was read and found good.
+#[derive(Debug)]
+pub struct Config {
+    /// Limits and time-outs of the whole server.
+    pub worker: WorkerSettings,
+    /// The log.
+    pub log: log::Settings,
+    /// Where to listen; those without an address are switched off.
+    pub listeners: Vec<Listener>,
+    /// What is served, in the order of the start-up lines.
+    pub routes: Vec<Route>,
+    hierachain: HieraChainOptions,
+    record: Record,
+}
+
+impl Config {
+    /// Reads and checks everything. Nothing is bound.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the file.
+    pub fn load(input: &Input) -> Result<Self, Vec<Problem>> {
+        let mut record = Record::read(input);
+        let mut problems = std::mem::take(&mut record.problems);
+        // What does not make sense together is only worth telling when each part does.
+        let built = if problems.is_empty() {
+            build::build(record)
+        } else {
+            Err(Vec::new())
+        };
+        match built {
+            Ok(config) => Ok(config),
+            Err(more) => {
+                problems.extend(more);
+                problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+                Err(problems)
+            }
+        }
+    }
+
+    /// The effective settings as TOML, each with a comment that says where it came from.
+    pub fn print(&self) -> String {
+        print::print(self)
+    }
+
+    /// The server that this configuration describes.
+    pub fn server(&self) -> Server {
+        let mut server = self.routes();
+        for listener in &self.listeners {
+            for address in &listener.addresses {
+                server = server.listen_as(listener.number, &address.to_string());
+            }
+        }
+        server
+    }
+
+    /// The same without addresses, so that binding it only checks the routes.
+    fn routes(&self) -> Server {
+        let chain = HieraChain::new(self.hierachain);
+        let mut server = Server::new().settings(self.worker.clone());
+        for route in &self.routes {
+            let (path, settings) = (route.path.as_str(), route.settings.clone());
+            let on = On::Listeners(vec![route.listener]);
+            let options = &route.options;
+            server = match route.dialect {
+                Dialect::HieraChain => server.route_with(path, on, settings, || chain.clone()),
+                Dialect::HieraChainStatus => {
+                    server.route_with(path, on, settings, || chain.status())
+                }
+                Dialect::HieraChainPublish => {
+                    server.route_with(path, on, settings, || chain.ingest())
+                }
+                Dialect::PubSub => {
+                    server.route_with(path, on, settings, || PubSub::new(options.pubsub))
+                }
+                Dialect::Echo => server.route_with(path, on, settings, || Echo::new(options.echo)),
+                Dialect::Chat => server.route_with(path, on, settings, || Chat::new(options.chat)),
+                Dialect::Health => server.route_with(path, on, settings, || Health),
+                Dialect::Metrics => server.route_with(path, on, settings, || MetricsPage),
+            };
+        }
+        server
+    }
+}
+
+/// Something that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    origin: Origin,
+    message: String,
+    /// A file is not there at all.
+    pub is_missing_file: bool,
+}
+
+impl Problem {
+    fn at(origin: Origin, message: String) -> Self {
+        Self {
+            origin,
+            message,
+            is_missing_file: false,
+        }
+    }
+
+    fn file(what: &str, path: &Path, error: &io::Error) -> Self {
+        let is_missing_file = error.kind() == io::ErrorKind::NotFound;
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("cannot read the {what} {}: {why}", path.display());
+        Self {
+            origin: Origin::Default,
+            message,
+            is_missing_file,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Default | Origin::Machine(_) => f.write_str(&self.message),
+            origin => write!(f, "{origin}: {}", self.message),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! From what was written to what is served.
+//!
+//! A route's settings come in layers, and the later one wins: the defaults beside the fields, the dialect's
+//! own, `[limits]` and the top of the file, the dialect's table, the route itself.
+
+use std::collections::BTreeMap;
+
+use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options};
+use super::record::{Origin, Record, RouteRecord, Written};
+use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
+use super::value::COVERED;
+use super::{Config, Problem, machine, nearest};
+use crate::hub::SlowPolicy;
+use crate::net::{Address, ServerError};
+use crate::random::Random;
+use crate::server::{Keys, Origins, RouteError, RouteSettings};
+
+/// A named listener with its addresses.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its number for [`Server::listen_as`](crate::net::Server::listen_as).
+    pub number: u16,
+    /// Where it listens; none: it is switched off.
+    pub addresses: Vec<Address>,
+}
+
+/// A route, ready to be served.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The path template.
+    pub path: String,
+    /// The number of its listener.
+    pub listener: u16,
+    /// Who answers there.
+    pub dialect: Dialect,
+    /// Limits, keys, origins.
+    pub settings: RouteSettings,
+    pub(super) options: Options,
+    pub(super) record: RouteRecord,
+}
+
+/// The values of the whole server.
+pub(super) fn globals(record: &Record) -> Global {
+    let mut global = Global::default();
+    global.worker.connections_max = machine::connections_max();
+    if let Some(bytes) = machine::memory_budget_bytes() {
+        global.worker.hub.memory_budget_bytes = bytes;
+    }
+    for setting in GLOBAL {
+        if let Some(written) = record.settings.get(&(setting.section, setting.name)) {
+            (setting.set)(&mut global, &written.value);
+        }
+    }
+    global
+}
+
+/// The values of every route of a dialect's table, before the route's own. `""`: of no dialect.
+pub(super) fn values(record: &Record, section: &str) -> RouteValues {
+    let mut values = RouteValues::default();
+    Dialect::adjust(section, &mut values.settings);
+    for setting in ROUTE {
+        if let Some(written) = written(record, section, setting.section, setting.name) {
+            (setting.set)(&mut values, &written.value);
+        }
+    }
+    values
+}
+
+/// What was written for a setting, closest to the dialect first.
+pub(super) fn written<'r>(
+    record: &'r Record,
+    section: &str,
+    home: &'static str,
+    name: &'static str,
+) -> Option<&'r Written> {
+    let dialect = super::dialects::SECTIONS
+        .into_iter()
+        .find(|s| *s == section);
+    let own = dialect.and_then(|dialect| record.settings.get(&(dialect, name)));
+    own.or_else(|| record.settings.get(&(home, name)))
+}
+
+pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
+    let global = globals(&record);
+    let mut build = Build {
+        record: &record,
+        problems: Vec::new(),
+    };
+    let listeners = build.listeners(&global);
+    let routes = build.routes(&global, &listeners);
+    if build.problems.is_empty() && !global.public_without_keys {
+        build.refuse_public(&listeners, &routes);
+    }
+    let problems = build.problems;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let hierachain = values(&record, "hierachain").options.hierachain;
+    let (worker, log) = (global.worker, global.log);
+    let config = Config {
+        worker,
+        log,
+        listeners,
+        routes,
+        hierachain,
+        record,
+    };
+    // Templates are the router's own business: it is asked with everything but the addresses.
+    match config.routes().bind() {
+        Ok(_) => Ok(config),
+        Err(error) => Err(vec![config.route_problem(&error)]),
+    }
+}
+
+impl Config {
+    fn route_problem(&self, error: &ServerError) -> Problem {
+        let template = match error {
+            ServerError::Route(RouteError::BadTemplate(path, _) | RouteError::Duplicate(path)) => {
+                path
+            }
+            _ => return Problem::at(Origin::Default, error.to_string()),
+        };
+        // The last one is the one that came too late; one of the file can be changed there.
+        let routes = || {
+            self.routes
+                .iter()
+                .filter(|r| r.path == *template)
+                .map(|r| &r.record.origin)
+        };
+        let origin = routes()
+            .rfind(|o| **o != Origin::Default)
+            .or_else(|| routes().next_back());
+        Problem::at(
+            origin.cloned().unwrap_or(Origin::Default),
+            error.to_string(),
+        )
+    }
+}
+
+struct Build<'r> {
+    record: &'r Record,
+    problems: Vec<Problem>,
+}
+
+impl Build<'_> {
+    fn problem(&mut self, origin: Origin, message: String) {
+        self.problems.push(Problem::at(origin, message));
+    }
+
+    fn origin(&self, section: &'static str, name: &'static str) -> Origin {
+        let written = self.record.settings.get(&(section, name));
+        written.map_or(Origin::Default, |written| written.origin.clone())
+    }
+
+    fn listeners(&mut self, global: &Global) -> Vec<Listener> {
+        let mut listeners: Vec<Listener> = Vec::new();
+        let record = self.record;
+        let fixed = [
+            (MAIN, &global.listen, self.origin("", "listen")),
+            (CONTROL, &global.control, self.origin("", "control")),
+        ];
+        let more = record
+            .listeners
+            .iter()
+            .map(|l| (l.name.as_str(), &l.addresses, l.origin.clone()));
+        for (name, texts, origin) in fixed.into_iter().chain(more) {
+            if listeners.iter().any(|l| l.name == name) {
+                let message = format!("there are two listeners {name:?}");
+                self.problem(origin, message);
+                continue;
+            }
+            let mut addresses = Vec::new();
+            for text in texts.iter().filter(|text| *text != "off") {
+                match text.parse() {
+                    Ok(address) => addresses.push(address),
+                    Err(error) => {
+                        let error: crate::net::AddressError = error;
+                        self.problem(origin.clone(), error.to_string());
+                    }
+                }
+            }
+            let number = listeners.len() as u16;
+            listeners.push(Listener {
+                name: name.to_owned(),
+                number,
+                addresses,
+            });
+        }
+        if self.problems.is_empty() && listeners.iter().all(|l| l.addresses.is_empty()) {
+            let message = "there is no address to listen on: set `listen`".to_owned();
+            self.problem(self.origin("", "listen"), message);
+        }
+        listeners
+    }
+
+    fn routes(&mut self, global: &Global, listeners: &[Listener]) -> Vec<Route> {
+        let mut records: Vec<RouteRecord> = Vec::new();
+        if global.default_routes {
+            records.extend(
+                DEFAULT_ROUTES
+                    .iter()
+                    .map(|(path, listener, dialect)| RouteRecord {
+                        path: (*path).to_owned(),
+                        listener: (*listener).to_owned(),
+                        dialect: *dialect,
+                        settings: BTreeMap::new(),
+                        origin: Origin::Default,
+                    }),
+            );
+        }
+        for own in &self.record.routes {
+            let same = |r: &&mut RouteRecord| {
+                r.origin == Origin::Default && r.path == own.path && r.listener == own.listener
+            };
+            match records.iter_mut().find(same) {
+                Some(replaced) => *replaced = own.clone(),
+                None => records.push(own.clone()),
+            }
+        }
+        let mut routes = Vec::new();
+        for record in records {
+            let Some(listener) = listeners.iter().find(|l| l.name == record.listener) else {
+                let near = nearest(&record.listener, listeners.iter().map(|l| l.name.as_str()));
+                let hint = near.map_or_else(
+                    || ": define it with [[listener]]".to_owned(),
+                    |near| format!(", did you mean {near:?}?"),
+                );
+                let message = format!("there is no listener {:?}{hint}", record.listener);
+                self.problem(record.origin.clone(), message);
+                continue;
+            };
+            if let Err(message) = record.dialect.check_path(&record.path) {
+                self.problem(record.origin.clone(), message);
+            }
+            if let Some(route) = self.route(record, listener) {
+                routes.push(route);
+            }
+        }
+        routes
+    }
+
+    fn route(&mut self, record: RouteRecord, listener: &Listener) -> Option<Route> {
+        let section = record.dialect.section();
+        let mut values = values(self.record, section);
+        let own = |name: &str| record.settings.contains_key(name);
+        if record.dialect == Dialect::Health {
+            // A probe carries no key, and `ok` tells nobody anything.
+            values.keys.clear();
+            values.keys_file = None;
+        }
+        if listener.name == CONTROL {
+            values.origins = vec![SAME_ORIGIN.to_owned()];
+        }
+        for setting in ROUTE {
+            if let Some(written) = record.settings.get(setting.name) {
+                (setting.set)(&mut values, &written.value);
+            }
+        }
+        // The place to blame for a value: the route's own line, or the one that holds for all.
+        let record_of_all = self.record;
+        let blame = |name: &'static str| {
+            let of_all = ["", "limits"]
+                .into_iter()
+                .find_map(|home| written(record_of_all, section, home, name));
+            let written = record.settings.get(name).or(of_all);
+            written.map_or_else(|| record.origin.clone(), |written| written.origin.clone())
+        };
+        let mut fine = true;
+        let mut problem = |name, message: String| {
+            fine = false;
+            let problem = Problem::at(blame(name), message);
+            // What holds for all routes is wrong once, not once per route.
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        };
+        let mut keys = values.keys.clone();
+        // Keys of the route's own are not opened to the keys of everybody.
+        if let Some(path) = values
+            .keys_file
+            .as_ref()
+            .filter(|_| own("keys_file") || !own("keys"))
+        {
+            match std::fs::read_to_string(path) {
+                Ok(text) => {
+                    let lines = text.lines().map(str::trim);
+                    let read: Vec<&str> = lines
+                        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+                        .collect();
+                    if read.is_empty() {
+                        problem(
+                            "keys_file",
+                            format!("the keys file {} has no key in it", path.display()),
+                        );
+                    }
+                    if own("keys_file") && !own("keys") {
+                        keys.clear();
+                    }
+                    keys.extend(read.into_iter().map(str::to_owned));
+                }
+                Err(error) => {
+                    let mut missing = Problem::file("keys file", path, &error);
+                    missing.origin = blame("keys_file");
+                    if !self.problems.contains(&missing) {
+                        self.problems.push(missing);
+                    }
+                    return None;
+                }
+            }
+        }
+        for key in &keys {
+            if key == COVERED {
+                problem(
+                    "keys",
+                    format!(
+                        "{COVERED:?} stands for a key that --print-config did not show: put the key there"
+                    ),
+                );
+            } else if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+                problem(
+                    "keys",
+                    "a key is made of printable ASCII without spaces, and one here is not"
+                        .to_owned(),
+                );
+            }
+        }
+        let mut settings = values.settings;
+        settings.keys = Keys::new(keys);
+        if !values.key_parameter.is_empty() {
+            settings.keys = settings.keys.parameter(&values.key_parameter);
+        }
+        match origins(&values.origins) {
+            Ok(origins) => settings.origins = origins,
+            Err(message) => problem("origins", message),
+        }
+        let session = &settings.session;
+        if session.slow == SlowPolicy::DropOldest && record.dialect != Dialect::PubSub {
+            problem(
+                "slow",
+                format!(
+                    "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and {:?} cannot",
+                    record.dialect.name()
+                ),
+            );
+        }
+        if session.outbox_bytes_max < settings.ws.message_bytes_max
+            && record.dialect.speaks_websocket()
+        {
+            problem(
+                "outbox_bytes_max",
+                format!(
+                    "`outbox_bytes_max` = {} is smaller than `message_bytes_max` = {}: \
+                     the largest message could never be delivered",
+                    session.outbox_bytes_max, settings.ws.message_bytes_max
+                ),
+            );
+        }
+        if let crate::ws::Subprotocols::List(list) = &settings.subprotocols
+            && list
+                .iter()
+                .any(|name| name.is_empty() || !name.bytes().all(is_token_byte))
+        {
+            problem(
+                "subprotocols",
+                "a subprotocol is a token: letters, digits, `-._`".to_owned(),
+            );
+        }
+        fine.then(|| Route {
+            path: record.path.clone(),
+            listener: listener.number,
+            dialect: record.dialect,
+            settings,
+            options: values.options,
+            record,
+        })
+    }
+
+    /// A public address without keys would let everybody who reaches this machine publish and read.
+    fn refuse_public(&mut self, listeners: &[Listener], routes: &[Route]) {
+        for listener in listeners {
+            let Some(address) = listener.addresses.iter().find(|a| a.is_public()) else {
+                continue;
+            };
+            let open: Vec<&str> = routes
+                .iter()
+                .filter(|r| r.listener == listener.number && r.settings.keys.is_empty())
+                .filter(|r| r.dialect != Dialect::Health)
+                .map(|r| r.path.as_str())
+                .collect();
+            let Some(first) = open.first() else { continue };
+            let more = match open.len() {
+                1 => String::new(),
+                n => format!(" and {} more routes", n - 1),
+            };
+            let key = suggested_key();
+            let message = format!(
+                "{address} can be reached from other machines, and {first}{more} would be open to all of them.\n\
+                 Add a key at the top of the configuration file (clients send it as \
+                 `Authorization: Bearer KEY` or `?token=KEY`):\n\n\
+                 keys = [\"{key}\"]\n\n\
+                 or pass it as --key {key}\n\
+                 or, if everybody is meant to use them:\n\n\
+                 public_without_keys = true\n"
+            );
+            let origin = match listener.name.as_str() {
+                MAIN => self.origin("", "listen"),
+                CONTROL => self.origin("", "control"),
+                name => {
+                    let record = self.record.listeners.iter().find(|l| l.name == name);
+                    record.map_or(Origin::Default, |l| l.origin.clone())
+                }
+            };
+            self.problem(origin, message);
+        }
+    }
+}
+
+fn suggested_key() -> String {
+    let bytes = Random::system().bytes16();
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+fn origins(list: &[String]) -> Result<Origins, String> {
+    let alone = |word: &str| list.len() == 1 && list.iter().any(|origin| origin == word);
+    if alone(ANY_ORIGIN) {
+        return Ok(Origins::Any);
+    }
+    if alone(SAME_ORIGIN) {
+        return Ok(Origins::Same);
+    }
+    for origin in list {
+        if origin == ANY_ORIGIN || origin == SAME_ORIGIN {
+            return Err(format!(
+                "`origins`: {origin:?} stands alone, without others beside it"
+            ));
+        }
+        let host = origin.split_once("://").map(|(_, host)| host);
+        if origin != "null"
+            && host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' ']))
+        {
+            return Err(format!(
+                "`origins`: {origin:?} is no origin: write \"https://example.org\" (scheme and host, \
+                 no path), \"null\", \"*\" for every page or \"same\" for this server's own"
+            ));
+        }
+    }
+    Ok(Origins::List(list.to_vec()))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,135 @@
+//! The dialects by name: which there are, what they differ in, where they are served by default.
+
+use crate::dialect::{ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions};
+use crate::server::RouteSettings;
+
+/// A dialect, or one of the plain pages that belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// HieraChain's WebSocket.
+    HieraChain,
+    /// Who listens to which chain.
+    HieraChainStatus,
+    /// Where the chain process publishes.
+    HieraChainPublish,
+    /// Channels.
+    PubSub,
+    /// Every message comes back.
+    Echo,
+    /// Groups and pairs.
+    Chat,
+    /// `ok`.
+    Health,
+    /// Counters and gauges.
+    Metrics,
+}
+
+impl Dialect {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::HieraChain,
+        Self::HieraChainStatus,
+        Self::HieraChainPublish,
+        Self::PubSub,
+        Self::Echo,
+        Self::Chat,
+        Self::Health,
+        Self::Metrics,
+    ];
+
+    /// The name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HieraChain => "hierachain",
+            Self::HieraChainStatus => "hierachain-status",
+            Self::HieraChainPublish => "hierachain-publish",
+            Self::PubSub => "pubsub",
+            Self::Echo => "echo",
+            Self::Chat => "chat",
+            Self::Health => "health",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The table its settings stand in.
+    pub(crate) fn section(self) -> &'static str {
+        match self {
+            Self::HieraChain | Self::HieraChainStatus | Self::HieraChainPublish => "hierachain",
+            Self::Health | Self::Metrics => "",
+            _ => self.name(),
+        }
+    }
+
+    /// Whether a browser or a WebSocket client has something to do there.
+    pub fn speaks_websocket(self) -> bool {
+        matches!(
+            self,
+            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat
+        )
+    }
+
+    /// Where a dialect wants something else than the defaults of all routes.
+    pub(crate) fn adjust(section: &str, settings: &mut RouteSettings) {
+        match section {
+            // A publication is copied to nobody, but it waits in the outbox of every slow subscriber.
+            "hierachain" | "pubsub" => {
+                *settings = settings.clone().message_bytes_max(64 << 10);
+            }
+            // Load tools and conformance suites send as fast as they can, and that is what an echo is for.
+            "echo" => settings.messages_per_second = 0,
+            _ => {}
+        }
+    }
+
+    /// Which variables a path template must have for this dialect, or why these are wrong.
+    pub(crate) fn check_path(self, path: &str) -> Result<(), String> {
+        let has = |name: &str| path.contains(&format!("{{{name}}}"));
+        let any = path.contains('{');
+        match self {
+            Self::PubSub if any && !has("channel") => Err(format!(
+                "dialect \"pubsub\" takes the channel from a variable of that name, as in \
+                 \"/ch/{{channel}}\", and {path:?} has none"
+            )),
+            Self::Chat if !(has("group") || has("a") && has("b")) => Err(format!(
+                "dialect \"chat\" takes the room from the path, as in \"/chat/{{group}}\" or \
+                 \"/pair/{{a}}/{{b}}\", and {path:?} has neither"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The tables that belong to a dialect.
+pub(crate) const SECTIONS: [&str; 4] = ["hierachain", "pubsub", "chat", "echo"];
+
+/// Every dialect's own options.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) hierachain: HieraChainOptions,
+    pub(crate) pubsub: PubSubOptions,
+    pub(crate) chat: ChatOptions,
+    pub(crate) echo: EchoOptions,
+}
+
+/// The listeners that are always there.
+pub(crate) const MAIN: &str = "main";
+/// See [`MAIN`].
+pub(crate) const CONTROL: &str = "control";
+
+/// What is served without configuration: path, listener, dialect.
+pub(crate) const DEFAULT_ROUTES: &[(&str, &str, Dialect)] = &[
+    ("/ws", MAIN, Dialect::HieraChain),
+    ("/ws/status", MAIN, Dialect::HieraChainStatus),
+    ("/ch/{channel}", MAIN, Dialect::PubSub),
+    ("/ch", MAIN, Dialect::PubSub),
+    ("/echo", MAIN, Dialect::Echo),
+    // Where hyperlane's documented client looks for it.
+    ("/websocket", MAIN, Dialect::Echo),
+    ("/chat/{group}", MAIN, Dialect::Chat),
+    ("/pair/{a}/{b}", MAIN, Dialect::Chat),
+    ("/hierachain/publish", CONTROL, Dialect::HieraChainPublish),
+    ("/ch/{channel}", CONTROL, Dialect::PubSub),
+    ("/ch", CONTROL, Dialect::PubSub),
+    ("/healthz", CONTROL, Dialect::Health),
+    ("/metrics", CONTROL, Dialect::Metrics),
+];

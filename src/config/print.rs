@@ -1,0 +1,127 @@
+//! The effective settings as TOML that can be read again.
+//!
+//! What holds for all routes stands in `[limits]`, what a dialect does differently in its table, what a route
+//! does differently in the route: each value once, at the place where it would have to be changed.
+
+use std::fmt::Write;
+
+use super::Config;
+use super::build::{globals, values, written};
+use super::dialects::{CONTROL, MAIN, SECTIONS};
+use super::record::{Origin, Record};
+use super::table::{GLOBAL, ROUTE, Setting};
+use super::value::{Value, quoted};
+
+pub(super) fn print(config: &Config) -> String {
+    let record = &config.record;
+    let mut out = String::new();
+    let (global, base) = (globals(record), values(record, ""));
+    for section in ["", "log", "limits"] {
+        heading(&mut out, section);
+        for setting in GLOBAL.iter().filter(|s| s.section == section) {
+            let origin = match record.settings.get(&(section, setting.name)) {
+                Some(written) => written.origin.clone(),
+                None => default_origin(setting.name, &global.worker.hub),
+            };
+            line(&mut out, setting, &(setting.get)(&global), &origin);
+        }
+        for setting in ROUTE.iter().filter(|s| s.section == section) {
+            let origin = record.settings.get(&(section, setting.name));
+            let origin = origin.map_or(Origin::Default, |written| written.origin.clone());
+            line(&mut out, setting, &(setting.get)(&base), &origin);
+        }
+    }
+    for section in SECTIONS {
+        heading(&mut out, section);
+        let of_dialect = values(record, section);
+        for setting in ROUTE {
+            let value = (setting.get)(&of_dialect);
+            let own = setting.section == section;
+            let differs =
+                ["", "limits"].contains(&setting.section) && value != (setting.get)(&base);
+            if own || differs {
+                let origin = written(record, section, setting.section, setting.name);
+                let origin = origin.map_or(Origin::Default, |written| written.origin.clone());
+                line(&mut out, setting, &value, &origin);
+            }
+        }
+    }
+    listeners(&mut out, config, record);
+    routes(&mut out, config);
+    out
+}
+
+fn default_origin(name: &str, hub: &crate::hub::HubLimits) -> Origin {
+    let fixed = crate::hub::HubLimits::default().memory_budget_bytes;
+    match name {
+        "connections_max" => Origin::Machine("open files of this process - 64"),
+        "memory_budget_bytes" if hub.memory_budget_bytes != fixed => {
+            Origin::Machine("a quarter of this process's memory limit")
+        }
+        _ => Origin::Default,
+    }
+}
+
+fn listeners(out: &mut String, config: &Config, record: &Record) {
+    for listener in config
+        .listeners
+        .iter()
+        .filter(|l| ![MAIN, CONTROL].contains(&l.name.as_str()))
+    {
+        let origin = record
+            .listeners
+            .iter()
+            .find(|l| l.name == listener.name)
+            .map(|l| &l.origin);
+        let origin = origin.unwrap_or(&Origin::Default);
+        let addresses: Vec<String> = listener
+            .addresses
+            .iter()
+            .map(|a| quoted(&a.to_string()))
+            .collect();
+        out.push_str("\n[[listener]]\n");
+        entry(out, "name", &quoted(&listener.name), origin);
+        entry(
+            out,
+            "address",
+            &format!("[{}]", addresses.join(", ")),
+            origin,
+        );
+    }
+}
+
+fn routes(out: &mut String, config: &Config) {
+    for route in &config.routes {
+        let record = &route.record;
+        out.push_str("\n[[route]]\n");
+        entry(out, "path", &quoted(&record.path), &record.origin);
+        entry(out, "listener", &quoted(&record.listener), &record.origin);
+        entry(
+            out,
+            "dialect",
+            &quoted(record.dialect.name()),
+            &record.origin,
+        );
+        for setting in ROUTE {
+            if let Some(written) = record.settings.get(setting.name) {
+                line(out, setting, &written.value, &written.origin);
+            }
+        }
+    }
+}
+
+fn heading(out: &mut String, section: &str) {
+    if !section.is_empty() {
+        _ = write!(out, "\n[{section}]\n");
+    }
+}
+
+fn line<S>(out: &mut String, setting: &Setting<S>, value: &Value, origin: &Origin) {
+    entry(out, setting.name, &value.to_toml(setting.kind), origin);
+}
+
+fn entry(out: &mut String, name: &str, value: &str, origin: &Origin) {
+    let mut comment = String::new();
+    crate::log::escape(&mut comment, &origin.to_string());
+    _ = writeln!(out, "{:<40} # {comment}", format!("{name} = {value}"));
+}

@@ -1,0 +1,453 @@
+//! Every setting: its name, what it may be, and the field it fills.
+//!
+//! The rule: a default is written beside its field, never here. Reading, the environment, suggestions and
+//! `--print-config` all go by these two tables, so a setting is added in one line.
+
+use std::path::PathBuf;
+
+use super::dialects::Options;
+use super::value::{Kind, Value};
+use crate::dialect::HieraChainMode;
+use crate::hub::SlowPolicy;
+use crate::log;
+use crate::server::{RouteSettings, WorkerSettings};
+use crate::ws::{CloseCode, Limits, Subprotocols};
+
+/// One setting of an `S`.
+pub(crate) struct Setting<S: 'static> {
+    /// The table it stands in; empty: the top of the file.
+    pub(crate) section: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) get: fn(&S) -> Value,
+    /// Answers false for a number that the field cannot hold.
+    pub(crate) set: fn(&mut S, &Value) -> bool,
+}
+
+impl<S> std::fmt::Debug for Setting<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Setting({}.{})", self.section, self.name)
+    }
+}
+
+/// What holds for the whole server.
+#[derive(Debug, Clone)]
+pub(crate) struct Global {
+    pub(crate) listen: Vec<String>,
+    pub(crate) control: Vec<String>,
+    pub(crate) public_without_keys: bool,
+    pub(crate) default_routes: bool,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) log: log::Settings,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            // HieraChain's own port, so that its clients find the server where they look for it.
+            listen: vec!["localhost:2661".to_owned()],
+            // Publishing and metrics are nobody's business but this machine's.
+            control: vec!["localhost:2662".to_owned()],
+            public_without_keys: false,
+            default_routes: true,
+            worker: WorkerSettings::default(),
+            log: log::Settings::default(),
+        }
+    }
+}
+
+/// What a route may have of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteValues {
+    pub(crate) keys: Vec<String>,
+    pub(crate) keys_file: Option<PathBuf>,
+    /// A query parameter that may carry the key, beside `token`; empty: none.
+    pub(crate) key_parameter: String,
+    pub(crate) origins: Vec<String>,
+    pub(crate) settings: RouteSettings,
+    pub(crate) options: Options,
+}
+
+impl Default for RouteValues {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            keys_file: None,
+            key_parameter: String::new(),
+            origins: vec![ANY_ORIGIN.to_owned()],
+            settings: RouteSettings::default(),
+            options: Options::default(),
+        }
+    }
+}
+
+/// The entry of `origins` that allows every page.
+pub(crate) const ANY_ORIGIN: &str = "*";
+/// The entry of `origins` that allows only pages of the listener itself.
+pub(crate) const SAME_ORIGIN: &str = "same";
+/// The policies of `subprotocols` that are not lists.
+const ECHO_FIRST: &str = "echo-first";
+const NONE: &str = "none";
+
+/// Thirty days: longer than any time-out makes sense, short enough for the wheel.
+const MS: u64 = 30 * 24 * 60 * 60 * 1000;
+const COUNT: u64 = u32::MAX as u64;
+/// One message, body or outbox.
+const BYTES: u64 = 1 << 30;
+/// What all of them take together.
+const TOTAL_BYTES: u64 = 1 << 40;
+
+macro_rules! number {
+    ($section:literal, $name:literal, $min:literal, $max:expr, $($field:tt)+) => {
+        Setting {
+            section: $section,
+            name: $name,
+            kind: Kind::Number($min, $max),
+            get: |s| Value::number(s.$($field)+),
+            set: |s, value| value.store(&mut s.$($field)+),
+        }
+    };
+}
+
+macro_rules! switch {
+    ($section:literal, $name:literal, $($field:tt)+) => {
+        Setting {
+            section: $section,
+            name: $name,
+            kind: Kind::Switch,
+            get: |s| Value::Switch(s.$($field)+),
+            set: |s, value| {
+                s.$($field)+ = *value == Value::Switch(true);
+                true
+            },
+        }
+    };
+}
+
+macro_rules! list {
+    ($section:literal, $name:literal, $kind:expr, $($field:tt)+) => {
+        Setting {
+            section: $section,
+            name: $name,
+            kind: $kind,
+            get: |s| Value::List(s.$($field)+.clone()),
+            set: |s, value| {
+                s.$($field)+ = value.list();
+                true
+            },
+        }
+    };
+}
+
+/// Words that stand for values.
+macro_rules! choice {
+    ($section:literal, $name:literal, $($field:ident).+, $($word:literal = $value:path),+) => {
+        Setting {
+            section: $section,
+            name: $name,
+            kind: Kind::Choice(&[$($word),+]),
+            get: |s| Value::Text(match s.$($field).+ { $($value => $word),+ }.to_owned()),
+            set: |s, value| {
+                let meant = match value.text() { $($word => Some($value),)+ _ => None };
+                meant.map(|meant| s.$($field).+ = meant).is_some()
+            },
+        }
+    };
+}
+
+/// Settings of the whole server.
+pub(crate) const GLOBAL: &[Setting<Global>] = &[
+    list!("", "listen", Kind::List, listen),
+    list!("", "control", Kind::List, control),
+    switch!("", "public_without_keys", public_without_keys),
+    switch!("", "default_routes", default_routes),
+    number!("", "connections_max", 1, COUNT, worker.connections_max),
+    number!(
+        "",
+        "memory_budget_bytes",
+        65_536,
+        TOTAL_BYTES,
+        worker.hub.memory_budget_bytes
+    ),
+    number!("", "drain_timeout_ms", 1, MS, worker.drain_timeout_ms),
+    number!(
+        "limits",
+        "handshake_timeout_ms",
+        1,
+        MS,
+        worker.handshake_timeout_ms
+    ),
+    number!(
+        "limits",
+        "request_timeout_ms",
+        1,
+        MS,
+        worker.request_timeout_ms
+    ),
+    number!("limits", "reply_timeout_ms", 1, MS, worker.reply_timeout_ms),
+    number!("limits", "keep_alive_ms", 1, MS, worker.keep_alive_ms),
+    number!("limits", "close_timeout_ms", 1, MS, worker.close_timeout_ms),
+    number!(
+        "limits",
+        "head_bytes_max",
+        256,
+        1 << 20,
+        worker.head.head_bytes_max
+    ),
+    number!(
+        "limits",
+        "target_bytes_max",
+        64,
+        1 << 20,
+        worker.head.target_bytes_max
+    ),
+    number!("limits", "headers_max", 8, 1024, worker.head.headers_max),
+    number!(
+        "limits",
+        "receive_buffer_bytes",
+        4096,
+        1 << 26,
+        worker.receive_buffer_bytes
+    ),
+    number!("limits", "channels_max", 1, COUNT, worker.hub.channels_max),
+    number!(
+        "limits",
+        "address_connections_max",
+        0,
+        COUNT,
+        worker.address.connections_max
+    ),
+    number!(
+        "limits",
+        "address_handshakes_per_second",
+        0,
+        COUNT,
+        worker.address.handshakes_per_second
+    ),
+    number!(
+        "limits",
+        "address_handshakes_burst",
+        0,
+        COUNT,
+        worker.address.handshakes_burst
+    ),
+    number!(
+        "limits",
+        "address_auth_failures_per_minute",
+        0,
+        COUNT,
+        worker.address.auth_failures_per_minute
+    ),
+    switch!(
+        "limits",
+        "address_exempt_local",
+        worker.address.exempt_local
+    ),
+    choice!(
+        "log",
+        "format",
+        log.format,
+        "text" = log::Format::Text,
+        "json" = log::Format::Json
+    ),
+    choice!(
+        "log",
+        "level",
+        log.level,
+        "off" = log::Level::Off,
+        "error" = log::Level::Error,
+        "warn" = log::Level::Warn,
+        "info" = log::Level::Info
+    ),
+];
+
+/// Settings of routes. Those of `""` and `"limits"` hold for every route unless a dialect's table or the route
+/// itself says otherwise; the others are a dialect's own.
+pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
+    list!("", "keys", Kind::Secrets, keys),
+    Setting {
+        section: "",
+        name: "keys_file",
+        kind: Kind::Text,
+        get: |s| {
+            let path = s.keys_file.as_ref();
+            Value::Text(path.map(|p| p.display().to_string()).unwrap_or_default())
+        },
+        set: |s, value| {
+            let path = value.text();
+            s.keys_file = (!path.is_empty()).then(|| path.into());
+            true
+        },
+    },
+    Setting {
+        section: "",
+        name: "key_parameter",
+        kind: Kind::Text,
+        get: |s| Value::Text(s.key_parameter.clone()),
+        set: |s, value| {
+            value.text().clone_into(&mut s.key_parameter);
+            true
+        },
+    },
+    list!("", "origins", Kind::List, origins),
+    Setting {
+        section: "limits",
+        name: "message_bytes_max",
+        kind: Kind::Number(1, BYTES),
+        get: |s| Value::number(s.settings.ws.message_bytes_max),
+        set: |s, value| {
+            let mut bytes = 0;
+            let fits = value.store(&mut bytes);
+            s.settings.ws = Limits::for_message_bytes(bytes);
+            fits
+        },
+    },
+    number!(
+        "limits",
+        "message_timeout_ms",
+        1,
+        MS,
+        settings.message_timeout_ms
+    ),
+    number!(
+        "limits",
+        "messages_per_second",
+        0,
+        COUNT,
+        settings.messages_per_second
+    ),
+    number!(
+        "limits",
+        "messages_burst",
+        0,
+        COUNT,
+        settings.messages_burst
+    ),
+    number!(
+        "limits",
+        "control_per_second",
+        1,
+        COUNT,
+        settings.control_per_second
+    ),
+    number!("limits", "control_burst", 1, COUNT, settings.control_burst),
+    number!(
+        "limits",
+        "bad_messages_per_minute",
+        0,
+        COUNT,
+        settings.session.bad_messages_per_minute
+    ),
+    number!(
+        "limits",
+        "body_bytes_max",
+        0,
+        BYTES,
+        settings.body_bytes_max
+    ),
+    number!(
+        "limits",
+        "outbox_bytes_max",
+        1,
+        BYTES,
+        settings.session.outbox_bytes_max
+    ),
+    number!(
+        "limits",
+        "outbox_frames_max",
+        1,
+        COUNT,
+        settings.session.outbox_frames_max
+    ),
+    number!(
+        "limits",
+        "outbox_soft_bytes",
+        1,
+        BYTES,
+        settings.session.outbox_soft_bytes
+    ),
+    number!(
+        "limits",
+        "outbox_soft_ms",
+        1,
+        MS,
+        settings.session.outbox_soft_ms
+    ),
+    choice!(
+        "limits",
+        "slow",
+        settings.session.slow,
+        "close" = SlowPolicy::Close,
+        "drop_oldest" = SlowPolicy::DropOldest
+    ),
+    number!(
+        "limits",
+        "subscriptions_max",
+        1,
+        COUNT,
+        settings.session.subscriptions_max
+    ),
+    number!("limits", "ping_after_ms", 0, MS, settings.ping_after_ms),
+    number!("limits", "ping_grace_ms", 1, MS, settings.ping_grace_ms),
+    Setting {
+        section: "limits",
+        name: "drain_code",
+        kind: Kind::Choice(&["1012", "1001"]),
+        get: |s| Value::Text(s.settings.drain_code.to_string()),
+        set: |s, value| {
+            let away = value.text() == "1001";
+            s.settings.drain_code = if away {
+                CloseCode::AWAY
+            } else {
+                CloseCode::RESTART
+            };
+            true
+        },
+    },
+    Setting {
+        section: "limits",
+        name: "subprotocols",
+        kind: Kind::WordOrList(&[ECHO_FIRST, NONE]),
+        get: |s| match &s.settings.subprotocols {
+            Subprotocols::EchoFirst => Value::Text(ECHO_FIRST.to_owned()),
+            Subprotocols::None => Value::Text(NONE.to_owned()),
+            Subprotocols::List(list) => Value::List(list.clone()),
+        },
+        set: |s, value| {
+            s.settings.subprotocols = match value {
+                Value::Text(word) if word == NONE => Subprotocols::None,
+                Value::Text(_) => Subprotocols::EchoFirst,
+                _ => Subprotocols::List(value.list()),
+            };
+            true
+        },
+    },
+    choice!(
+        "hierachain",
+        "mode",
+        options.hierachain.mode,
+        "auto" = HieraChainMode::Auto,
+        "guide" = HieraChainMode::Guide,
+        "server" = HieraChainMode::Server
+    ),
+    switch!("hierachain", "acks", options.hierachain.acks),
+    number!(
+        "hierachain",
+        "max_connections",
+        1,
+        COUNT,
+        options.hierachain.max_connections
+    ),
+    number!("hierachain", "ping_ms", 0, MS, options.hierachain.ping_ms),
+    switch!("pubsub", "clients_publish", options.pubsub.clients_publish),
+    number!(
+        "pubsub",
+        "channels_max",
+        1,
+        100_000,
+        options.pubsub.channels_max
+    ),
+    number!("pubsub", "batch_max", 1, 100_000, options.pubsub.batch_max),
+    switch!("chat", "presence", options.chat.presence),
+    switch!("echo", "retype_utf8", options.echo.retype_utf8),
+];
