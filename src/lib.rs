@@ -76,6 +76,9 @@
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod config;
 pub mod dialect;
 pub mod http;

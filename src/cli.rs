@@ -1,0 +1,145 @@
+//! The command line.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `args.rs` | what was typed, recorded |
+//! | `serve.rs` | `dunlin serve`, `dunlin check`, `--print-config` |
+//! | `start_up.rs` | the lines a started server prints |
+//! | `client.rs` | `dunlin sub`, `dunlin pub` |
+//! | `terminal.rs` | colour, and printing without panics |
+//!
+//! Results go to stdout, everything else to stderr. Exit codes are those of `sysexits.h`, see [`Exit`].
+
+mod args;
+mod client;
+mod serve;
+mod start_up;
+mod terminal;
+
+use std::env::consts::{ARCH, OS};
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use terminal::{say, show};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The server has refused it.
+    Refused = 1,
+    /// The command line makes no sense.
+    Usage = 64,
+    /// A file that was named is not there.
+    NoInput = 66,
+    /// No server there, or the address is taken.
+    Unavailable = 69,
+    /// A fault of the program.
+    Internal = 70,
+    /// The system has refused something.
+    System = 71,
+    /// The configuration makes no sense.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        say(&format!("dunlin: internal error: {info}"));
+        std::process::exit(Exit::Internal as i32);
+    }));
+    run().into()
+}
+
+fn run() -> Exit {
+    let args = match Args::parse(lexopt::Parser::from_env()) {
+        Ok(args) => args,
+        Err(message) => {
+            say(&format!("dunlin: {message}\nTry `dunlin --help`."));
+            return Exit::Usage;
+        }
+    };
+    match args.command {
+        Command::Help => {
+            show(HELP);
+            Exit::Ok
+        }
+        Command::Version => {
+            show(&version());
+            Exit::Ok
+        }
+        Command::Serve => serve::serve(&args),
+        Command::Check => serve::check(&args),
+        Command::Sub(ref target) => client::sub(&args, target),
+        Command::Pub(ref channel, ref text) => client::publish(&args, channel, text.as_deref()),
+    }
+}
+
+/// One screen of 24 lines and 80 columns.
+const HELP: &str = "\
+dunlin: a WebSocket server and gateway. Without arguments it serves localhost.
+
+dunlin [serve] [OPTIONS]         serve; print each URL and what is spoken there
+dunlin check   [OPTIONS]         read and check everything, bind nothing
+dunlin sub CHANNEL|URL           print each message as it comes
+dunlin pub CHANNEL [TEXT...|-]   publish TEXT, or each line of stdin
+
+  -c, --config FILE     TOML; DUNLIN_* variables and flags come on top of it
+      --listen ADDR     IP:PORT localhost:PORT *:PORT unix:PATH [localhost:2661]
+      --control ADDR    publishing, health, metrics; or off     [localhost:2662]
+      --key KEY         a key that opens the routes; sub, pub: the key to show
+      --keys-file FILE  keys, one per line
+      --log-format F    text, json
+      --log-level L     off, error, warn, info
+      --print-config    the effective settings as TOML, with their origins
+      --url BASE        sub, pub: the server [$DUNLIN_URL, ws://localhost:2661]
+  -v, --verbose         sub, pub: say what happens
+  -h, --help            -V, --version
+
+--listen, --control and --key repeat. $DUNLIN_KEY: the key of sub and pub.
+Exit: 0 ok, 1 refused by the server, 64 usage, 66 missing file, 69 no server or
+address in use, 70 internal error, 71 system error, 78 configuration
+";
+
+fn version() -> String {
+    let features: Vec<&str> = [
+        (cfg!(feature = "cli"), "cli"),
+        (cfg!(feature = "signals"), "signals"),
+        (cfg!(feature = "sim"), "sim"),
+    ]
+    .into_iter()
+    .filter_map(|(on, name)| on.then_some(name))
+    .collect();
+    let environment = [
+        (cfg!(target_env = "gnu"), "-gnu"),
+        (cfg!(target_env = "musl"), "-musl"),
+    ]
+    .into_iter()
+    .find_map(|(on, name)| on.then_some(name))
+    .unwrap_or_default();
+    format!(
+        "dunlin {}\nfeatures: {}\ntarget: {ARCH}-{OS}{environment}\n",
+        env!("CARGO_PKG_VERSION"),
+        features.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_one_screen() {
+        assert!(HELP.lines().count() <= 24, "{}", HELP.lines().count());
+        for line in HELP.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

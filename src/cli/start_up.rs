@@ -1,0 +1,203 @@
+//! The lines a started server prints: where it listens, what is served there, and something to paste.
+
+use std::fmt::Write;
+
+use super::terminal::paint;
+use crate::config::{Config, Dialect};
+use crate::net::Address;
+
+/// What there is to print.
+pub(super) struct StartUp {
+    groups: Vec<Group>,
+    /// Where a channel can be subscribed to and published, as a URL without scheme.
+    channel: Option<String>,
+    keys: bool,
+}
+
+struct Group {
+    name: String,
+    places: Vec<String>,
+    /// URL and dialect.
+    urls: Vec<(String, &'static str)>,
+}
+
+/// `bound`: the addresses that were really bound, with their listeners' numbers.
+pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
+    let mut groups = Vec::new();
+    let mut channel = None;
+    let mut keys = false;
+    for listener in config.listeners.iter().filter(|l| !l.addresses.is_empty()) {
+        let own = bound
+            .iter()
+            .filter(|(number, _)| *number == listener.number);
+        let addresses = paired(own.map(|(_, address)| address));
+        let Some(first) = addresses.first() else {
+            continue;
+        };
+        let base = base(first);
+        let mut urls = Vec::new();
+        for route in config
+            .routes
+            .iter()
+            .filter(|route| route.listener == listener.number)
+        {
+            let scheme = if route.dialect.speaks_websocket()
+                && !is_publishing_only(route.dialect, &route.path)
+            {
+                "ws"
+            } else {
+                "http"
+            };
+            urls.push((
+                format!("{scheme}://{base}{}", route.path),
+                route.dialect.name(),
+            ));
+            let is_tcp = !matches!(first, Address::Unix(_));
+            if is_tcp && channel.is_none() && route.path == "/ch/{channel}" {
+                channel = Some(base.clone());
+                keys = !route.settings.keys.is_empty();
+            }
+        }
+        let places = addresses.iter().map(Address::to_string).collect();
+        groups.push(Group {
+            name: listener.name.clone(),
+            places,
+            urls,
+        });
+    }
+    StartUp {
+        groups,
+        channel,
+        keys,
+    }
+}
+
+/// `/ch` takes several publications at once, and nobody can subscribe there.
+fn is_publishing_only(dialect: Dialect, path: &str) -> bool {
+    dialect == Dialect::PubSub && !path.contains('{')
+}
+
+/// Host and port of a URL that reaches an address from this machine.
+fn base(address: &Address) -> String {
+    match address {
+        Address::Tcp(addr) if addr.ip().is_unspecified() => format!("localhost:{}", addr.port()),
+        Address::Tcp(addr) => addr.to_string(),
+        Address::Localhost(port) | Address::Any(port) => format!("localhost:{port}"),
+        Address::Unix(_) => "localhost".to_owned(),
+    }
+}
+
+/// Both halves of `localhost:PORT` and `*:PORT` as the one address they were written as.
+fn paired<'a>(bound: impl Iterator<Item = &'a Address>) -> Vec<Address> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for address in bound {
+        let whole = match (addresses.last(), address) {
+            (Some(Address::Tcp(a)), Address::Tcp(b))
+                if a.port() == b.port() && a.is_ipv4() && b.is_ipv6() =>
+            {
+                if a.ip().is_loopback() && b.ip().is_loopback() {
+                    Some(Address::Localhost(a.port()))
+                } else if a.ip().is_unspecified() && b.ip().is_unspecified() {
+                    Some(Address::Any(a.port()))
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        };
+        if whole.is_some() {
+            addresses.pop();
+        }
+        addresses.push(whole.unwrap_or_else(|| address.clone()));
+    }
+    addresses
+}
+
+impl StartUp {
+    /// All addresses, for the log.
+    pub(super) fn places(&self) -> String {
+        let places: Vec<&str> = self
+            .groups
+            .iter()
+            .flat_map(|g| &g.places)
+            .map(String::as_str)
+            .collect();
+        places.join(", ")
+    }
+
+    /// The lines. `hint`: say how it ends, which only a person at a terminal needs to know.
+    pub(super) fn render(&self, colour: bool, hint: bool) -> String {
+        let bold = |text: &str| paint(text, "1", colour);
+        let mut out = format!("{} {}\n", bold("dunlin"), env!("CARGO_PKG_VERSION"));
+        let urls = self.groups.iter().flat_map(|group| &group.urls);
+        let width = urls
+            .map(|(url, _)| url.chars().count())
+            .max()
+            .unwrap_or_default();
+        for group in &self.groups {
+            _ = writeln!(
+                out,
+                "\n{} on {}",
+                bold(&group.name),
+                group.places.join(", ")
+            );
+            for (url, dialect) in &group.urls {
+                let padding = " ".repeat(width - url.chars().count());
+                _ = writeln!(out, "  {}{padding}  {dialect}", paint(url, "36", colour));
+            }
+        }
+        if let Some(base) = &self.channel {
+            let port = base.strip_prefix("localhost:");
+            let url = if port == Some("2661") {
+                String::new()
+            } else {
+                format!(" --url ws://{base}")
+            };
+            let (key, header) = match self.keys {
+                true => (" --key KEY", " -H 'Authorization: Bearer KEY'"),
+                false => ("", ""),
+            };
+            _ = writeln!(
+                out,
+                "\n{}",
+                bold("See a message arrive: subscribe, and publish from another terminal")
+            );
+            _ = writeln!(out, "  dunlin sub{url}{key} news");
+            _ = writeln!(out, "  curl{header} -d hello http://{base}/ch/news");
+        }
+        if hint {
+            out.push_str("\nCtrl-C drains and ends; twice ends at once.\n");
+        }
+        out.push('\n');
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn pairs_are_one_address_again() {
+        let bound = [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "0.0.0.0:81",
+            "[::]:81",
+            "127.0.0.1:82",
+            "unix:/x",
+        ];
+        let bound: Vec<Address> = bound.iter().map(|a| a.parse().unwrap()).collect();
+        let texts: Vec<String> = paired(bound.iter())
+            .iter()
+            .map(Address::to_string)
+            .collect();
+        assert_eq!(texts, ["localhost:80", "*:81", "127.0.0.1:82", "unix:/x"]);
+        let urls: Vec<String> = paired(bound.iter()).iter().map(base).collect();
+        assert_eq!(
+            urls,
+            ["localhost:80", "localhost:81", "127.0.0.1:82", "localhost"]
+        );
+    }
+}

@@ -1,0 +1,440 @@
+//! Configuration through the real program: order of force, mistakes, `check`, `--print-config`.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+mod program;
+
+use dunlin::net::{Client, Received, http_request};
+use program::{Ended, Served, TempFile, dunlin, run};
+
+fn check(text: &str) -> Ended {
+    let file = TempFile::new("check.toml", text);
+    let mut ended = run(&mut dunlin(&["check", "--config", file.as_str()]));
+    ended.err = ended.err.replace(file.as_str(), "FILE");
+    ended
+}
+
+fn refused(text: &str) -> String {
+    let ended = check(text);
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(78), ""),
+        "{ended:?}"
+    );
+    ended.err
+}
+
+/// The value of a setting with the comment behind it.
+fn printed(ended: &Ended, name: &str) -> String {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = ended
+        .out
+        .lines()
+        .find(|line| line.starts_with(&format!("{name} = ")))
+        .unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn check_says_ok_and_binds_nothing() {
+    let ended = check("listen = \"localhost:1\"\n");
+    assert_eq!(
+        (ended.code, ended.out.as_str(), ended.err.as_str()),
+        (Some(0), "ok\n", "")
+    );
+    assert_eq!(check("").code, Some(0));
+}
+
+#[test]
+fn mistakes_have_a_place_and_a_way_out() {
+    for (text, says) in [
+        (
+            "a = 1\nlisen = 1\n",
+            "FILE:2:1: unknown key \"lisen\", did you mean \"listen\"?",
+        ),
+        (
+            "[limits]\n  hedears_max = 9\n",
+            "FILE:2:3: unknown key \"hedears_max\" in [limits], did you mean \"headers_max\"?",
+        ),
+        (
+            "headers_max = 9\n",
+            "FILE:1:1: unknown key \"headers_max\", it belongs to [limits]",
+        ),
+        ("[pubsub]\npresence = true\n", "it belongs to [chat]"),
+        ("[limist]\n", "did you mean \"limits\"?"),
+        (
+            "listen = [1]\n",
+            "FILE:1:10: `listen` is a list of strings, and one of them is a number",
+        ),
+        (
+            "listen = \"example.org:80\"\n",
+            "FILE:1:1: \"example.org:80\" is not an address to listen on: write IP:PORT",
+        ),
+        (
+            "connections_max = 0\n",
+            "FILE:1:19: `connections_max` = 0 is not within 1 to",
+        ),
+        (
+            "connections_max = -1\n",
+            "`connections_max` = -1 is not within",
+        ),
+        (
+            "drain_timeout_ms = 1.5\n",
+            "wants milliseconds or a string with a unit",
+        ),
+        ("drain_timeout_ms = \"30 sec\"\n", "this is \"30 sec\""),
+        (
+            "[limits]\nslow = \"clsoe\"\n",
+            "FILE:2:8: `slow` wants one of close, drop_oldest, this is \"clsoe\", did you mean \"close\"?",
+        ),
+        ("listen = \"x\n", "FILE:1:"),
+        ("log = 1\n", "`log` is a table: write [log]"),
+        ("route = 1\n", "write [[route]]"),
+        (
+            "[[route]]\npath = \"/x\"\n",
+            "FILE:1:1: `dialect` is missing here",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\ndialect = \"ecko\"\n",
+            "FILE:3:11: unknown dialect \"ecko\", did you mean \"echo\"?",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\ndialect = \"echo\"\npresence = true\n",
+            "FILE:4:1: unknown key \"presence\" in a route of dialect \"echo\"",
+        ),
+        (
+            "[[route]]\npath = \"x\"\ndialect = \"echo\"\n",
+            "FILE:1:1: route template \"x\": it does not begin with '/'",
+        ),
+        (
+            "[[route]]\npath = \"/chat/{room}\"\ndialect = \"chat\"\n",
+            "/chat/{group}",
+        ),
+        (
+            "[[route]]\npath = \"/c/{name}\"\ndialect = \"pubsub\"\n",
+            "takes the channel from a variable of that name",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\ndialect = \"echo\"\n[[route]]\npath = \"/x\"\ndialect = \"chat\"\n",
+            "FILE:4:1: ",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\ndialect = \"echo\"\nlistener = \"mian\"\n",
+            "there is no listener \"mian\", did you mean \"main\"?",
+        ),
+        (
+            "[[listener]]\nname = \"main\"\naddress = \"localhost:0\"\n",
+            "FILE:1:1: there are two listeners \"main\"",
+        ),
+        ("[[listener]]\nname = \"b\"\n", "`address` is missing here"),
+        (
+            "origins = [\"example.org\"]\n",
+            "FILE:1:1: `origins`: \"example.org\" is no origin: write \"https://example.org\"",
+        ),
+        ("origins = [\"*\", \"null\"]\n", "\"*\" stands alone"),
+        (
+            "keys = [\"a b\"]\n",
+            "FILE:1:1: a key is made of printable ASCII",
+        ),
+        ("keys = [\"***\"]\n", "put the key there"),
+        (
+            "[chat]\nslow = \"drop_oldest\"\n",
+            "FILE:2:1: `slow` = \"drop_oldest\" needs a dialect that can tell of the gap",
+        ),
+        (
+            "[limits]\noutbox_bytes_max = 1000\n",
+            "FILE:2:1: `outbox_bytes_max` = 1000 is smaller than `message_bytes_max`",
+        ),
+        (
+            "listen = []\ncontrol = \"off\"\n",
+            "there is no address to listen on",
+        ),
+    ] {
+        let err = refused(text);
+        assert!(err.contains(says), "{text}\n{err}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_file() {
+    let err = refused("zzz = 1\n[limits]\nheaders_max = 1\n[log]\nlevel = \"x\"\n");
+    let places: Vec<&str> = err
+        .lines()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(places, ["FILE:1:1", "FILE:3:15", "FILE:5:9"]);
+}
+
+#[test]
+fn a_missing_file_is_66() {
+    let ended = run(&mut dunlin(&["check", "--config", "/does/not/exist.toml"]));
+    assert_eq!(ended.code, Some(66));
+    assert!(
+        ended
+            .err
+            .contains("configuration file /does/not/exist.toml: there is no such file"),
+        "{ended:?}"
+    );
+    let ended = check("keys_file = \"/does/not/exist\"\n");
+    assert_eq!(ended.code, Some(66));
+    assert!(
+        ended.err.starts_with("FILE:1:1: cannot read the keys file"),
+        "{ended:?}"
+    );
+    let empty = TempFile::new("keys", "# none\n");
+    let err = refused(&format!("keys_file = {:?}\n", empty.as_str()));
+    assert!(err.contains("has no key in it"), "{err}");
+}
+
+#[test]
+fn file_then_environment_then_flags() {
+    let file = TempFile::new(
+        "force.toml",
+        "control = \"localhost:1\"\n[log]\nlevel = \"warn\"\n",
+    );
+    let args = ["--config", file.as_str(), "--print-config"];
+    let place = format!("# {}:3:1", file.as_str());
+    let only_file = run(&mut dunlin(&args));
+    assert_eq!(
+        printed(&only_file, "level"),
+        format!("level = \"warn\" {place}")
+    );
+    assert_eq!(
+        printed(&only_file, "listen"),
+        "listen = [\"localhost:2661\"] # default"
+    );
+
+    let mut with = dunlin(&args);
+    with.env("DUNLIN_LOG__LEVEL", "error")
+        .env("DUNLIN_CONTROL", "localhost:2, localhost:3");
+    let both = run(&mut with);
+    assert_eq!(
+        printed(&both, "level"),
+        "level = \"error\" # environment variable DUNLIN_LOG__LEVEL"
+    );
+    let control =
+        "control = [\"localhost:2\", \"localhost:3\"] # environment variable DUNLIN_CONTROL";
+    assert_eq!(printed(&both, "control"), control);
+
+    let all = run(with.args(["--log-level", "off", "--control", "localhost:4"]));
+    assert_eq!(printed(&all, "level"), "level = \"off\" # flag --log-level");
+    assert_eq!(
+        printed(&all, "control"),
+        "control = [\"localhost:4\"] # flag --control"
+    );
+
+    let ended = run(dunlin(&["--print-config"]).env("DUNLIN_CONFIG", file.as_str()));
+    assert_eq!(
+        printed(&ended, "level"),
+        format!("level = \"warn\" {place}")
+    );
+}
+
+#[test]
+fn the_environment_is_checked_like_the_file() {
+    for (name, value, says) in [
+        ("DUNLIN_LISTN", "x", "did you mean \"DUNLIN_LISTEN\"?"),
+        (
+            "DUNLIN_LIMITS__HEADERS_MAX",
+            "many",
+            "`headers_max` wants a whole number, this is \"many\"",
+        ),
+        ("DUNLIN_PUBLIC_WITHOUT_KEYS", "yes", "wants true or false"),
+    ] {
+        let ended = run(dunlin(&["check"]).env(name, value));
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        assert!(
+            ended
+                .err
+                .contains(&format!("environment variable {name}: ")),
+            "{ended:?}"
+        );
+        assert!(ended.err.contains(says), "{ended:?}");
+    }
+    // Kubernetes puts these beside every process once a service is called `dunlin`.
+    let mut linked = dunlin(&["check"]);
+    linked
+        .env("DUNLIN_SERVICE_HOST", "10.0.0.1")
+        .env("DUNLIN_PORT_2661_TCP", "tcp://10.0.0.1:2661");
+    assert_eq!(run(&mut linked).code, Some(0));
+}
+
+#[test]
+fn print_config_can_be_read_again() {
+    let keys = TempFile::new("keys", "geheim\n");
+    let text = format!(
+        "listen = [\"localhost:0\", \"127.0.0.1:0\"]\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
+         [limits]\nmessage_bytes_max = \"128KiB\"\nsubprotocols = [\"b\", \"a\"]\n[pubsub]\nping_after_ms = \"1m\"\n\
+         [hierachain]\nmode = \"guide\"\n[chat]\npresence = true\n[echo]\nmessages_per_second = 100\n\
+         [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\n\
+         [[route]]\npath = \"/room/{{channel}}\"\nlistener = \"edge\"\ndialect = \"pubsub\"\nslow = \"drop_oldest\"\n\
+         drain_code = 1001\nclients_publish = true\nkeys = [\"k\"]\n\
+         [[route]]\npath = \"/echo\"\ndialect = \"chat\"\n",
+        keys.as_str()
+    );
+    let text = text.replace(
+        "dialect = \"chat\"",
+        "dialect = \"echo\"\nretype_utf8 = true",
+    );
+    let file = TempFile::new("first.toml", &text);
+    let first = run(&mut dunlin(&["--config", file.as_str(), "--print-config"]));
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(
+        first.out.contains("keys = [\"***\"]"),
+        "a key of a route is covered: {}",
+        first.out
+    );
+    assert!(!first.out.contains("geheim"));
+    // The covered key is the one thing that has to be put in again.
+    let again = TempFile::new("again.toml", &first.out.replace("\"***\"", "\"k\""));
+    let checked = run(&mut dunlin(&["check", "--config", again.as_str()]));
+    assert_eq!(
+        (checked.code, checked.out.as_str()),
+        (Some(0), "ok\n"),
+        "{checked:?}"
+    );
+    let second = run(&mut dunlin(&["--config", again.as_str(), "--print-config"]));
+    let values = |ended: &Ended| -> Vec<String> {
+        let lines = ended
+            .out
+            .lines()
+            .map(|line| line.split(" # ").next().unwrap().trim().to_owned());
+        lines.collect()
+    };
+    assert_eq!(values(&first), values(&second));
+
+    let defaults = run(&mut dunlin(&["--print-config"]));
+    let file = TempFile::new("defaults.toml", &defaults.out);
+    let again = run(&mut dunlin(&["--config", file.as_str(), "--print-config"]));
+    assert_eq!(values(&defaults), values(&again));
+    assert!(
+        defaults.out.contains("[echo]\nmessages_per_second = 0 "),
+        "{}",
+        defaults.out
+    );
+}
+
+#[test]
+fn a_public_address_without_keys_is_refused_with_the_lines_to_add() {
+    for args in [
+        ["--listen", "*:0"],
+        ["--listen", "0.0.0.0:0"],
+        ["--control", "192.0.2.1:0"],
+    ] {
+        let ended = run(&mut dunlin(&args));
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(78), ""),
+            "{ended:?}"
+        );
+        assert!(ended.err.contains(args[1]), "{ended:?}");
+        assert!(
+            ended.err.contains("\npublic_without_keys = true\n"),
+            "{ended:?}"
+        );
+        let line = ended
+            .err
+            .lines()
+            .find(|line| line.starts_with("keys = ["))
+            .unwrap();
+        // The line works as it stands.
+        let file = TempFile::new("public.toml", line);
+        let mut command = dunlin(&["check", "--config", file.as_str()]);
+        assert_eq!(run(command.args(args)).code, Some(0), "{line}");
+    }
+    assert_eq!(
+        check("listen = \"*:0\"\npublic_without_keys = true\n").code,
+        Some(0)
+    );
+    let one_open = "listen = \"*:0\"\nkeys = [\"k\"]\n[[route]]\npath = \"/open\"\ndialect = \"echo\"\nkeys = []\n";
+    let err = refused(one_open);
+    assert!(
+        err.starts_with(
+            "FILE:1:1: *:0 can be reached from other machines, and /open would be open"
+        ),
+        "{err}"
+    );
+    let edge = "[[listener]]\nname = \"edge\"\naddress = \"*:0\"\n[[route]]\npath = \"/x\"\nlistener = \"edge\"\ndialect = \"echo\"\n";
+    let err = refused(edge);
+    assert!(err.starts_with("FILE:1:1: *:0 can be reached"), "{err}");
+}
+
+#[test]
+fn routes_replace_the_default_ones_and_add_to_them() {
+    let socket = TempFile::path("edge.sock");
+    let text = format!(
+        "listen = \"localhost:0\"\ncontrol = \"localhost:0\"\n\
+         [[listener]]\nname = \"edge\"\naddress = \"unix:{}\"\n\
+         [[route]]\npath = \"/echo\"\ndialect = \"echo\"\nmessage_bytes_max = 5\nkeys = [\"geheim\"]\nkey_parameter = \"api\"\n\
+         [[route]]\npath = \"/more\"\ndialect = \"echo\"\norigins = [\"https://a.example\"]\nsubprotocols = [\"b\", \"a\"]\n\
+         [[route]]\npath = \"/more\"\nlistener = \"edge\"\ndialect = \"echo\"\n",
+        socket.as_str()
+    );
+    let file = TempFile::new("routes.toml", &text);
+    let served = Served::start_with(&mut dunlin(&["-c", file.as_str()]));
+    assert!(
+        served
+            .lines
+            .iter()
+            .any(|line| line.starts_with("edge on unix:")),
+        "{:?}",
+        served.lines
+    );
+    let echo = served.url("main", "/echo");
+    assert!(Client::connect(&echo, &[]).is_err(), "it has a key now");
+    let mut client = Client::connect(&format!("{echo}?api=geheim"), &[]).unwrap();
+    client.send(dunlin::Message::Text("12345")).unwrap();
+    assert_eq!(
+        client.receive().unwrap(),
+        Received::Text("12345".to_owned())
+    );
+    client.send(dunlin::Message::Text("123456")).unwrap();
+    assert!(matches!(
+        client.receive().unwrap(),
+        Received::Closed(dunlin::CloseCode::TOO_BIG, _)
+    ));
+    let more = served.url("main", "/more");
+    assert!(Client::connect(&more, &[("Origin", "https://b.example")]).is_err());
+    assert!(Client::connect(&more, &[("Origin", "https://a.example")]).is_ok());
+    assert!(
+        Client::connect(&served.url("main", "/websocket"), &[]).is_ok(),
+        "the others stay"
+    );
+}
+
+#[test]
+fn default_routes_can_be_left_out() {
+    let text = "listen = \"localhost:0\"\ncontrol = \"off\"\ndefault_routes = false\n\
+                [[route]]\npath = \"/ch/{channel}\"\ndialect = \"pubsub\"\nclients_publish = true\n";
+    let file = TempFile::new("few.toml", text);
+    let served = Served::start_with(&mut dunlin(&["-c", file.as_str()]));
+    let url = served
+        .url("main", "/ch/{channel}")
+        .replace("{channel}", "a");
+    let mut client = Client::connect(&url, &[]).unwrap();
+    client.send(dunlin::Message::Text("hi")).unwrap();
+    assert_eq!(
+        client.receive().unwrap(),
+        Received::Text("hi".to_owned()),
+        "subscribers may speak"
+    );
+    let ws = url
+        .replace("ws://", "http://")
+        .replace("/ch/a", "/ws/status");
+    assert_eq!(http_request("GET", &ws, &[], b"").unwrap().status, 404);
+}
+
+#[test]
+fn pubsub_takes_64_kib_and_echo_a_mebibyte() {
+    let served = Served::start(&[]);
+    let long = "x".repeat(64 * 1024 + 1);
+    let mut echo = Client::connect(&served.url("main", "/echo"), &[]).unwrap();
+    echo.send(dunlin::Message::Text(&long)).unwrap();
+    assert_eq!(echo.receive().unwrap(), Received::Text(long.clone()));
+    let mut chain = Client::connect(&served.url("main", "/ws"), &[]).unwrap();
+    chain.send(dunlin::Message::Text(&long)).unwrap();
+    assert!(matches!(
+        chain.receive().unwrap(),
+        Received::Closed(dunlin::CloseCode::TOO_BIG, _)
+    ));
+}
