@@ -122,6 +122,19 @@ pub(crate) enum Listener {
 impl Listener {
     /// Binds everything an [`Address`] stands for.
     pub(crate) fn bind(address: &Address) -> io::Result<Vec<Self>> {
+        // A port that the system chose for the first of a pair may be taken on the second: choose again.
+        for _ in 1..PAIR_ATTEMPTS {
+            match Self::bind_once(address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && matches!(address, Address::Localhost(0) | Address::Any(0)) => {}
+                bound => return bound,
+            }
+        }
+        Self::bind_once(address)
+    }
+
+    fn bind_once(address: &Address) -> io::Result<Vec<Self>> {
         if let Address::Unix(path) = address {
             return Ok(vec![bind_unix(path)?]);
         }
@@ -188,6 +201,8 @@ const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 4096;
+/// How often a common port for a pair is looked for.
+const PAIR_ATTEMPTS: usize = 16;
 
 /// Options go on the listener; accepted sockets inherit them, so accepting costs one system call.
 fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
