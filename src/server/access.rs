@@ -10,6 +10,8 @@ pub struct Keys {
     keys: Vec<String>,
     /// Query parameters that may carry a key.
     parameters: Vec<String>,
+    /// What a client without a good key is answered.
+    forbids: bool,
 }
 
 impl Keys {
@@ -18,6 +20,7 @@ impl Keys {
         Self {
             keys: keys.into_iter().filter(|k| !k.is_empty()).collect(),
             parameters: vec!["token".to_owned()],
+            forbids: false,
         }
     }
 
@@ -25,6 +28,20 @@ impl Keys {
     pub fn parameter(mut self, name: &str) -> Self {
         self.parameters.push(name.to_owned());
         self
+    }
+
+    /// Answers 403 and not 401 to a client without a good key, for those that know nothing else.
+    pub fn forbid(mut self) -> Self {
+        self.forbids = true;
+        self
+    }
+
+    /// The status for a refusal by these keys.
+    pub(super) fn status(&self, error: AccessError) -> u16 {
+        match error {
+            AccessError::NoKey | AccessError::WrongKey if self.forbids => 403,
+            _ => error.status(),
+        }
     }
 
     /// Whether the route is open to all.

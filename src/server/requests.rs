@@ -211,7 +211,7 @@ impl Core {
         body_pending: bool,
     ) {
         if let Err(error) = self.check_access(account, &head, route) {
-            self.refuse_access(http, &head, error);
+            self.refuse_access(http, &head, route, error);
             return;
         }
         let prepared = head.body().and_then(|length| {
@@ -336,7 +336,7 @@ impl Core {
             return self.write_http(connection);
         }
         if let Err(error) = self.check_access(connection.account, head, route) {
-            self.refuse_access(http, head, error);
+            self.refuse_access(http, head, route, error);
             return self.write_http(connection);
         }
         let session = self.hub.open(key, route);
@@ -395,12 +395,13 @@ impl Core {
         checked
     }
 
-    fn refuse_access(&mut self, http: &mut Http, head: &Head, error: AccessError) {
-        let mut response = Response::problem(error.status(), error.detail());
-        if error.status() == 401 {
+    fn refuse_access(&mut self, http: &mut Http, head: &Head, route: u16, error: AccessError) {
+        let status = self.routes[route as usize].settings.keys.status(error);
+        let mut response = Response::problem(status, error.detail());
+        if status == 401 {
             response = response.header("WWW-Authenticate", "Bearer");
         }
-        if error.status() == 429 {
+        if status == 429 {
             response = response.header("Retry-After", "60");
         }
         self.refuse(http, head, response, error.name());
