@@ -36,8 +36,8 @@ use crate::net::Server;
 use crate::server::{On, WorkerSettings};
 use record::{Origin, Record};
 
-/// Where settings are read from.
-#[derive(Debug, Clone, Default)]
+/// Where settings are read from. No `Debug`: keys are among them.
+#[derive(Clone, Default)]
 pub struct Input {
     /// The configuration file.
     pub file: Option<PathBuf>,

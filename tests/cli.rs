@@ -384,7 +384,7 @@ fn a_unix_socket_serves_too() {
 }
 
 #[test]
-fn the_log_speaks_json_and_escapes_what_peers_send() {
+fn the_log_speaks_json_or_nothing() {
     let args = [
         "--listen",
         "localhost:0",

@@ -4,7 +4,7 @@
 
 mod program;
 
-use dunlin::net::{Client, Received, http_request};
+use dunlin::net::{Client, ClientError, Received, http_request};
 use program::{Ended, Served, TempFile, dunlin, run};
 
 fn check(text: &str) -> Ended {
@@ -400,6 +400,19 @@ fn routes_replace_the_default_ones_and_add_to_them() {
         Client::connect(&served.url("main", "/websocket"), &[]).is_ok(),
         "the others stay"
     );
+}
+
+#[test]
+fn a_missing_key_is_401_or_where_clients_want_it_403() {
+    let text = "keys = [\"geheim\"]\n[hierachain]\nkey_refusal_status = 403\n";
+    let file = TempFile::new("forbidden.toml", text);
+    let served = Served::start(&["-c", file.as_str()]);
+    let status = |url: String| http_request("GET", &url, &[], b"").unwrap().status;
+    assert_eq!(status(served.url("main", "/ws/status")), 403);
+    assert_eq!(status(served.url("control", "/metrics")), 401);
+    let refused = Client::connect(&served.url("main", "/ws"), &[("X-API-Key", "falsch")]);
+    assert!(matches!(refused, Err(ClientError::Refused(403, _))));
+    assert!(Client::connect(&served.url("main", "/ws"), &[("X-API-Key", "geheim")]).is_ok());
 }
 
 #[test]

@@ -328,6 +328,9 @@ impl Build<'_> {
         }
         let mut settings = values.settings;
         settings.keys = Keys::new(keys);
+        if values.keys_forbid {
+            settings.keys = settings.keys.forbid();
+        }
         if !values.key_parameter.is_empty() {
             settings.keys = settings.keys.parameter(&values.key_parameter);
         }

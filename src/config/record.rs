@@ -44,10 +44,17 @@ impl fmt::Display for Origin {
 }
 
 /// A value and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Written {
     pub(crate) value: Value,
     pub(crate) origin: Origin,
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value may be a key.
+        write!(f, "Written({})", self.origin)
+    }
 }
 
 #[derive(Debug)]

@@ -56,13 +56,15 @@ impl Default for Global {
     }
 }
 
-/// What a route may have of its own.
-#[derive(Debug, Clone)]
+/// What a route may have of its own. No `Debug`: it holds keys.
+#[derive(Clone)]
 pub(crate) struct RouteValues {
     pub(crate) keys: Vec<String>,
     pub(crate) keys_file: Option<PathBuf>,
     /// A query parameter that may carry the key, beside `token`; empty: none.
     pub(crate) key_parameter: String,
+    /// 403 instead of 401 for a client without a good key.
+    pub(crate) keys_forbid: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) settings: RouteSettings,
     pub(crate) options: Options,
@@ -74,6 +76,8 @@ impl Default for RouteValues {
             keys: Vec::new(),
             keys_file: None,
             key_parameter: String::new(),
+            // 401 says what is missing; 403 is for clients that were written against it.
+            keys_forbid: false,
             origins: vec![ANY_ORIGIN.to_owned()],
             settings: RouteSettings::default(),
             options: Options::default(),
@@ -88,6 +92,9 @@ pub(crate) const SAME_ORIGIN: &str = "same";
 /// The policies of `subprotocols` that are not lists.
 const ECHO_FIRST: &str = "echo-first";
 const NONE: &str = "none";
+/// The words of `key_refusal_status`.
+const UNAUTHORIZED: &str = "401";
+const FORBIDDEN: &str = "403";
 
 /// Thirty days: longer than any time-out makes sense, short enough for the wheel.
 const MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -286,6 +293,23 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         get: |s| Value::Text(s.key_parameter.clone()),
         set: |s, value| {
             value.text().clone_into(&mut s.key_parameter);
+            true
+        },
+    },
+    Setting {
+        section: "",
+        name: "key_refusal_status",
+        kind: Kind::Choice(&[UNAUTHORIZED, FORBIDDEN]),
+        get: |s| {
+            let status = if s.keys_forbid {
+                FORBIDDEN
+            } else {
+                UNAUTHORIZED
+            };
+            Value::Text(status.to_owned())
+        },
+        set: |s, value| {
+            s.keys_forbid = value.text() == FORBIDDEN;
             true
         },
     },
