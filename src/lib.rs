@@ -90,6 +90,8 @@ pub mod metrics;
 pub mod net;
 pub mod random;
 pub mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod ws;
 

@@ -70,6 +70,14 @@ impl Channels {
         self.slab.len()
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn count_in(&self, space: &str) -> usize {
+        let mut spaces = self.spaces.iter().zip(&self.by_name);
+        spaces
+            .find(|(name, _)| ***name == *space)
+            .map_or(0, |(_, names)| names.len())
+    }
+
     pub(crate) fn find(&self, space: Space, name: &str) -> Option<u32> {
         self.by_name.get(space.0 as usize)?.get(name).copied()
     }

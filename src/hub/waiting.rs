@@ -54,6 +54,18 @@ impl Hub {
         self.outbox(index).map_or(0, Outbox::bytes)
     }
 
+    /// Frames in a session's outbox, and messages in them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn outbox_len(&self, index: u32) -> usize {
+        self.outbox(index).map_or(0, Outbox::len)
+    }
+
+    /// Users with a session.
+    #[cfg(feature = "sim")]
+    pub(crate) fn users(&self) -> usize {
+        self.channels.count_in("user")
+    }
+
     pub(crate) fn outbox_is_empty(&self, index: u32) -> bool {
         self.outbox(index).is_none_or(Outbox::is_empty)
     }

@@ -111,8 +111,8 @@ impl Addresses {
             .is_none_or(|a| a.failures.take_per(now_ms, max, 60_000, max))
     }
 
-    #[cfg(test)]
-    fn connected(&self) -> usize {
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn connected(&self) -> usize {
         self.connected
     }
 

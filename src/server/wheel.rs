@@ -50,8 +50,8 @@ impl<E: Copy> Wheel<E> {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 

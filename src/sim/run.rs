@@ -1,0 +1,654 @@
+//! One random life of a world: steps out of a [`Chooser`], oracles after each of them.
+//!
+//! 1. *Invariants* of worker and hub hold after every step, and memory stays within its limits.
+//! 2. *Order*: what anybody receives is what the model says was due next.
+//! 3. *A polite peer is never accused*: no close code, no end, that it or the drain did not cause.
+//! 4. *Quiet means done*: at rest, nothing lies unread, nothing waits to be sent, everything due was received,
+//!    and no idle connection owns a buffer.
+//! 5. *The empty house is empty*: when all have left, no session, channel, frame or account is left, and every
+//!    `on_open` has had its one `on_close`.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use super::actor::{Actor, Kind};
+use super::app::{App, Diary};
+use super::chooser::Chooser;
+use super::model::Model;
+use super::peer::Received;
+use super::socket::Faults;
+use super::world::{Inner, local_peer};
+use crate::hub::{Peer as From, SessionLimits, SlowPolicy};
+use crate::server::{On, RouteSettings, WorkerSettings};
+
+/// A world that lives by itself.
+#[derive(Debug)]
+pub struct Run {
+    inner: Inner,
+    chooser: Chooser,
+    actors: Vec<Actor>,
+    diary: Diary,
+    model: Model,
+    next_id: u32,
+    draining: bool,
+    /// Milliseconds that went by since everybody last had the time to act.
+    unhurried_ms: u64,
+    steps: u32,
+    verbose: bool,
+    received: u64,
+}
+
+/// What a run did, to see that it did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// WebSockets that were opened.
+    pub sessions: usize,
+    /// Messages that clients received.
+    pub received: u64,
+    /// Messages that clients sent and the application heard.
+    pub heard: u64,
+    /// Frames dropped by the drop-oldest policy.
+    pub dropped: u64,
+    /// Sessions closed for being slow.
+    pub slow: u64,
+    /// HTTP requests answered by the application.
+    pub requests: u64,
+    /// Refusals of any kind.
+    pub refused: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Poll,
+    Deliver,
+    Collect,
+    Act,
+    Connect,
+    Stall,
+    Window,
+    Close,
+    BreakOff,
+    Wait,
+    Deadline,
+    Jump,
+    WallClock,
+    Quiet,
+}
+
+/// By weight; the calm one first.
+const STEPS: [(u32, Step); 14] = [
+    (30, Step::Poll),
+    (20, Step::Deliver),
+    (14, Step::Collect),
+    (24, Step::Act),
+    (5, Step::Connect),
+    (4, Step::Stall),
+    (2, Step::Window),
+    (1, Step::Close),
+    (1, Step::BreakOff),
+    (5, Step::Wait),
+    (3, Step::Deadline),
+    (1, Step::Jump),
+    (1, Step::WallClock),
+    (1, Step::Quiet),
+];
+
+const ACTORS_MAX: usize = 10;
+/// How long a slow but polite peer leaves its input lying.
+const STALL_MS_MAX: u64 = 20_000;
+
+impl Run {
+    /// A world whose life follows from these choices.
+    pub fn new(mut chooser: Chooser) -> Self {
+        let settings = WorkerSettings {
+            receive_buffer_bytes: 4096 << chooser.below(5),
+            connections_max: 64,
+            ..WorkerSettings::default()
+        };
+        let mut inner = Inner::new(settings, 7);
+        let diary: Diary = Rc::new(RefCell::new(Vec::new()));
+        let limits = SessionLimits {
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+            outbox_soft_bytes: OUTBOX_BYTES_MAX / 2,
+            outbox_soft_ms: 3_000,
+            outbox_frames_max: OUTBOX_FRAMES_MAX,
+            ..SessionLimits::default()
+        };
+        // Rates are off: how often a seed lets a peer act says nothing about a real client.
+        let route = RouteSettings {
+            session: limits,
+            messages_per_second: 0,
+            control_per_second: 0,
+            ..RouteSettings::default()
+        };
+        let mut feed = route.clone();
+        feed.session.slow = SlowPolicy::DropOldest;
+        for (template, settings, drops) in [
+            ("/work/{id}", route.clone(), false),
+            ("/feed/{id}", feed, true),
+            ("/http/{id}", route, false),
+        ] {
+            let app = Box::new(App::new(diary.clone(), drops));
+            let added = inner.worker.route(template, On::Every, settings, app);
+            debug_assert!(added.is_ok());
+        }
+        Self {
+            inner,
+            chooser,
+            actors: Vec::new(),
+            diary,
+            model: Model::default(),
+            next_id: 0,
+            draining: false,
+            unhurried_ms: 0,
+            steps: 0,
+            verbose: false,
+            received: 0,
+        }
+    }
+
+    /// Prints every step to standard error.
+    #[must_use]
+    pub fn verbose(mut self, yes: bool) -> Self {
+        self.verbose = yes;
+        self
+    }
+
+    /// The step at hand: what to look for when a run has failed.
+    pub fn step_number(&self) -> u32 {
+        self.steps
+    }
+
+    /// Lives so many steps (or until fuzz bytes are used up), then lets everybody leave.
+    ///
+    /// # Panics
+    /// When an oracle is violated.
+    pub fn live(&mut self, steps: u32) -> Summary {
+        for _ in 0..steps {
+            if self.chooser.is_used_up() {
+                break;
+            }
+            self.step();
+        }
+        self.say("the end");
+        self.quiet();
+        if self.chooser.one_in(4) {
+            self.drain();
+        }
+        self.leave();
+        let metrics = self.inner.worker.hub().metrics().clone();
+        Summary {
+            sessions: self.model.opened(),
+            received: self.received,
+            heard: metrics.messages_received_total,
+            dropped: metrics.frames_dropped_total,
+            slow: metrics.refused("slow_consumer"),
+            requests: metrics.requests_total,
+            refused: metrics.refused_total(),
+        }
+    }
+
+    fn say(&self, what: &str) {
+        if self.verbose {
+            eprintln!("{:5} {:9} ms  {what}", self.steps, self.inner.now.ms);
+        }
+    }
+
+    /// One step, chosen by weight, and the oracles that hold at any time.
+    fn step(&mut self) {
+        self.steps += 1;
+        let step = self.chooser.weighted(&STEPS).unwrap_or(Step::Poll);
+        let at = self.chooser.index(self.actors.len());
+        match step {
+            Step::Poll => {
+                self.inner.poll();
+            }
+            Step::Connect => self.connect(),
+            Step::Wait => {
+                let ms = 1 + self.chooser.below(300);
+                self.wait(ms);
+            }
+            Step::Deadline => {
+                self.hurry();
+                let due = self.inner.worker.next_deadline_ms();
+                let now = self.inner.now.ms;
+                if let Some(ms) = due.and_then(|due| due.checked_sub(now)) {
+                    // As epoll, which wakes a little late rather than early.
+                    let late = self.chooser.below(3);
+                    self.wait_hurried(ms + late);
+                }
+            }
+            Step::Jump => self.jump(),
+            Step::WallClock => {
+                self.inner.now.unix_ms = 1_000_000_000_000 + self.chooser.below(1 << 40);
+            }
+            Step::Quiet => self.quiet(),
+            _ => self.peer_step(step, at),
+        }
+        self.sweep();
+    }
+
+    fn peer_step(&mut self, step: Step, at: usize) {
+        let Some(actor) = self.actors.get_mut(at) else {
+            return;
+        };
+        let peer = &mut self.inner.peers[actor.peer];
+        let chooser = &mut self.chooser;
+        match step {
+            Step::Deliver => {
+                let most = chooser.size(12);
+                peer.deliver(most);
+            }
+            Step::Collect => {
+                let most = chooser.size(14);
+                peer.collect(most);
+            }
+            Step::Act => actor.act(peer, chooser, self.next_id, self.inner.now.ms),
+            Step::Close => actor.close(peer, chooser),
+            Step::BreakOff if chooser.one_in(3) => actor.break_off(peer, chooser),
+            Step::Stall if actor.kind == Kind::Slow => {
+                peer.reading = !peer.reading;
+                if peer.reading {
+                    actor.stalled_since = None;
+                } else {
+                    actor.stalled_since = Some(self.inner.now.ms);
+                }
+            }
+            Step::Window if matches!(actor.kind, Kind::Slow | Kind::Rude) => {
+                let window = chooser.size(17);
+                peer.wire.borrow_mut().set_window(window);
+            }
+            _ => {}
+        }
+        if self.verbose {
+            let text = format!("{step:?} {:?} {}", self.actors[at].kind, self.actors[at].id);
+            self.say(&text);
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.actors.len() >= ACTORS_MAX {
+            return;
+        }
+        let chooser = &mut self.chooser;
+        let from = match chooser.index(3) {
+            0 => local_peer(),
+            1 => From::Unix,
+            _ => From::Tcp(SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::new(203, 0, 113, chooser.below(250) as u8)),
+                1,
+            )),
+        };
+        let kinds = [
+            (4, Kind::Polite),
+            (4, Kind::Slow),
+            (2, Kind::Http),
+            (2, Kind::Rude),
+        ];
+        let kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
+        let faults = Faults {
+            read_max: 1 << chooser.below(17),
+            write_max: 1 << chooser.below(17),
+            interrupt_every: [0, 0, 2, 3, 7][chooser.index(5)],
+            short_read_drains: chooser.one_in(3),
+            chatty: chooser.one_in(3),
+        };
+        let drops_oldest = chooser.one_in(2);
+        let index = self.inner.accept(from, 0);
+        let mut actor = Actor::new(index, self.next_id, kind, drops_oldest, self.inner.now.ms);
+        self.next_id += 1;
+        let peer = &mut self.inner.peers[index];
+        peer.wire.borrow_mut().faults = faults;
+        if self.chooser.one_in(4) {
+            peer.cut = 1 + self.chooser.index(20);
+        }
+        actor.begin(peer, &mut self.chooser);
+        self.say(&format!("Connect {kind:?} {}, {faults:?}", actor.id));
+        self.actors.push(actor);
+    }
+
+    /// A little time goes by; nobody has to act.
+    fn wait(&mut self, ms: u64) {
+        if self.unhurried_ms + ms > 2_000 {
+            self.hurry();
+        }
+        self.unhurried_ms += ms;
+        self.inner.tick(ms);
+    }
+
+    /// Time goes by after everybody had the time to act: none of the polite ones is to blame for it.
+    fn wait_hurried(&mut self, ms: u64) {
+        self.resume_before(ms);
+        self.hurry();
+        self.inner.tick(ms);
+        self.unhurried_ms = ms.min(1_000);
+    }
+
+    /// The server's process is stopped for a while. What peers say meanwhile lies in the windows.
+    fn jump(&mut self) {
+        let ms = self.chooser.below(120_000);
+        self.say(&format!("Jump {ms} ms"));
+        self.resume_before(ms);
+        self.hurry();
+        for at in 0..self.actors.len() {
+            let actor = &mut self.actors[at];
+            let peer = &mut self.inner.peers[actor.peer];
+            if self.chooser.one_in(3) {
+                actor.act(peer, &mut self.chooser, self.next_id, self.inner.now.ms);
+                actor.finish(peer);
+            }
+        }
+        for _ in 0..100 {
+            self.inner.exchange();
+        }
+        self.inner.tick(ms);
+        self.inner.poll();
+        self.unhurried_ms = 0;
+    }
+
+    /// Polite peers do what is due: they finish what they have begun, deliver, and read unless they are slow.
+    fn hurry(&mut self) {
+        self.unhurried_ms = 0;
+        for actor in &mut self.actors {
+            if actor.kind != Kind::Rude {
+                actor.finish(&mut self.inner.peers[actor.peer]);
+            }
+        }
+        self.inner.run();
+        self.absorb();
+    }
+
+    /// Slow peers that would otherwise have slept for too long wake up.
+    fn resume_before(&mut self, ms: u64) {
+        let now = self.inner.now.ms;
+        for actor in &mut self.actors {
+            if let Some(since) = actor.stalled_since
+                && now + ms > since + STALL_MS_MAX
+            {
+                actor.stalled_since = None;
+                self.inner.peers[actor.peer].reading = true;
+            }
+        }
+        for actor in self.actors.iter().filter(|a| a.kind == Kind::Slow) {
+            let peer = &self.inner.peers[actor.peer];
+            if peer.reading && ms > 1000 {
+                peer.wire.borrow_mut().set_window(1 << 16);
+            }
+        }
+    }
+
+    /// Takes the diary and everybody's inbox to the model.
+    fn absorb(&mut self) {
+        let entries: Vec<_> = self.diary.borrow_mut().drain(..).collect();
+        for entry in entries {
+            if self.verbose {
+                self.say(&format!("  {entry:?}"));
+            }
+            if let Err(wrong) = self.model.apply(entry) {
+                panic!("{wrong}");
+            }
+        }
+        for at in 0..self.actors.len() {
+            self.listen(at);
+        }
+    }
+
+    fn listen(&mut self, at: usize) {
+        let actor = &mut self.actors[at];
+        let peer = &mut self.inner.peers[actor.peer];
+        if let Some(since) = actor.stalled_since {
+            let stalled = self.inner.now.ms - since;
+            actor.stalled_longest = actor.stalled_longest.max(stalled);
+        }
+        while let Some(got) = peer.inbox.pop_front() {
+            self.received += 1;
+            match got {
+                Received::Close(code, _) => actor.got_close = Some(code),
+                message => {
+                    if let Err(wrong) = self.model.receive(actor.id, &message) {
+                        panic!("{wrong}");
+                    }
+                }
+            }
+        }
+        if let Some(session) = self.model.session(actor.id)
+            && !actor.misbehaved
+        {
+            while let Some(heard) = session.heard.pop_front() {
+                assert_eq!(
+                    Some(heard),
+                    actor.sent.pop_front(),
+                    "what {} said was not heard as it was said",
+                    actor.id
+                );
+            }
+        }
+        if actor.kind == Kind::Http {
+            while let Some(answer) = peer.answers.pop_front() {
+                let Some((status, length)) = actor.due.pop_front() else {
+                    panic!("{}: an answer that nobody asked for: {answer:?}", actor.id);
+                };
+                actor.answered_at = self.inner.now.ms;
+                assert_eq!(answer.status(), status, "{}: {}", actor.id, answer.text());
+                assert!(
+                    length == usize::MAX || answer.body().len() == length,
+                    "{}: {} bytes instead of {length}",
+                    actor.id,
+                    answer.body().len()
+                );
+            }
+        }
+    }
+
+    /// What holds at any time.
+    fn sweep(&mut self) {
+        self.absorb();
+        self.inner.worker.check_invariants();
+        for (key, bytes, frames) in self.inner.worker.outboxes() {
+            assert!(
+                bytes <= OUTBOX_BYTES_MAX + REPLY_BYTES
+                    && frames <= OUTBOX_FRAMES_MAX + REPLY_FRAMES,
+                "the outbox of connection {key} holds {frames} frames, {bytes} bytes"
+            );
+        }
+        for at in 0..self.actors.len() {
+            self.judge(at);
+        }
+        let draining = self.draining;
+        let inner = &self.inner;
+        self.actors.retain(|actor| {
+            let peer = &inner.peers[actor.peer];
+            draining || !(actor.is_judged && peer.wire.borrow().gone)
+        });
+    }
+
+    /// Whatever ended for a polite peer must have had a reason that it knows.
+    fn judge(&mut self, at: usize) {
+        let draining = self.draining;
+        let actor = &mut self.actors[at];
+        let peer = &self.inner.peers[actor.peer];
+        let id = actor.id;
+        let cut_off = peer.is_over() && actor.got_close.is_none();
+        let excused = actor.broke_off
+            || actor.kind == Kind::Rude
+            || actor.asked_late
+            || (draining && cut_off)
+            || (actor.kind == Kind::Slow && actor.stalled_longest >= 4_000 && cut_off);
+        if !excused && let Some(complaint) = &peer.complaint {
+            panic!("{id} ({:?}) complains: {complaint}", actor.kind);
+        }
+        if actor.is_judged {
+            return;
+        }
+        if actor.is_polite()
+            && let Some(code) = actor.got_close
+        {
+            let slow = actor.kind == Kind::Slow && !actor.drops_oldest && code == 1013;
+            let known =
+                actor.codes.contains(&code) || slow || (draining && code == 1012) || code == 4000; // Somebody has kicked it.
+            assert!(known, "{id} ({:?}) was closed with {code}", actor.kind);
+        }
+        if !peer.is_over() {
+            return;
+        }
+        actor.is_judged = true;
+        if excused {
+            return;
+        }
+        match actor.kind {
+            Kind::Polite | Kind::Slow => {
+                assert!(
+                    actor.got_close.is_some(),
+                    "{id} ({:?}) was dropped without a close frame{}",
+                    actor.kind,
+                    if peer.was_reset { " (reset)" } else { "" }
+                );
+                // Everything that was queued before the end, unless the end was for being slow.
+                let missing = self.model.missing(id);
+                assert!(
+                    actor.got_close == Some(1013) || missing == 0,
+                    "{id} was closed in order, but {missing} messages are missing"
+                );
+            }
+            Kind::Http => assert!(
+                actor.due.is_empty() && !peer.was_reset,
+                "{id}: the connection was ended with {} answers due",
+                actor.due.len()
+            ),
+            Kind::Rude => {}
+        }
+    }
+
+    /// Everybody reads and everything moves until it rests; then nothing may be left to do.
+    fn quiet(&mut self) {
+        self.say("Quiet");
+        for actor in self.actors.iter_mut().filter(|a| a.kind != Kind::Rude) {
+            let peer = &mut self.inner.peers[actor.peer];
+            peer.reading = true;
+            peer.wire.borrow_mut().set_window(1 << 16);
+            actor.stalled_since = None;
+        }
+        self.hurry();
+        assert!(
+            self.inner.worker.is_idle(),
+            "the worker rests with work on its lists"
+        );
+        let mut somebody_refuses_to_read = false;
+        for actor in &self.actors {
+            let peer = &self.inner.peers[actor.peer];
+            let wire = peer.wire.borrow();
+            if wire.gone {
+                continue;
+            }
+            if !peer.reading {
+                somebody_refuses_to_read = true;
+                continue;
+            }
+            let key = self.inner.keys[actor.peer];
+            let full = wire.to_client.bytes.len() >= wire.to_client.window;
+            assert!(
+                wire.to_server.bytes.is_empty() || self.inner.worker.is_waiting(key) || full,
+                "quiet, but {} bytes of {} lie unread",
+                wire.to_server.bytes.len(),
+                actor.id
+            );
+            if !actor.is_polite() || peer.is_over() || !peer.is_open() {
+                continue;
+            }
+            let missing = self.model.missing(actor.id);
+            assert!(missing == 0, "quiet, but {} misses {missing}", actor.id);
+            assert!(
+                actor.sent.is_empty() || !peer.closing.is_open() || peer.ends,
+                "quiet, but {} was not heard",
+                actor.id
+            );
+        }
+        if !somebody_refuses_to_read {
+            assert_eq!(
+                self.inner.worker.hub().queued_frames(),
+                0,
+                "quiet, but frames wait"
+            );
+        }
+        if let Some(what) = self.inner.worker.idle_buffers() {
+            panic!("quiet, but {what}");
+        }
+        assert_eq!(
+            self.model.channels(),
+            self.inner.worker.hub().channels() - self.inner.worker.users(),
+            "channels"
+        );
+        self.judge_slow();
+    }
+
+    /// A publication that a subscriber did not take has closed that subscriber.
+    fn judge_slow(&mut self) {
+        let slow = self.inner.worker.hub().metrics().refused("slow_consumer");
+        assert!(
+            self.model.refused_deliveries == 0 || slow > 0,
+            "a publication was refused in silence"
+        );
+    }
+
+    fn drain(&mut self) {
+        self.say("Drain");
+        self.draining = true;
+        self.inner.worker.drain(self.inner.now);
+        self.inner.again = true;
+        for _ in 0..1_000 {
+            self.sweep();
+            if self.inner.worker.is_drained() {
+                break;
+            }
+            self.hurry();
+            let due = self.inner.worker.next_deadline_ms();
+            let ms = due.map_or(1_000, |due| due.saturating_sub(self.inner.now.ms).max(1));
+            self.inner.tick(ms);
+            self.inner.poll();
+        }
+        assert!(self.inner.worker.is_drained(), "the drain has no end");
+    }
+
+    /// Everybody leaves, each in its way; then the house must be empty.
+    fn leave(&mut self) {
+        for at in 0..self.actors.len() {
+            let actor = &mut self.actors[at];
+            let peer = &mut self.inner.peers[actor.peer];
+            if self.chooser.one_in(2) {
+                actor.finish(peer);
+                actor.close(peer, &mut self.chooser);
+            } else {
+                actor.break_off(peer, &mut self.chooser);
+            }
+        }
+        // Ten minutes are longer than any time-out.
+        for _ in 0..10_000 {
+            self.inner.run();
+            self.sweep();
+            match self.inner.worker.next_deadline_ms() {
+                Some(due) if !self.inner.worker.is_drained() => {
+                    let ms = due.saturating_sub(self.inner.now.ms).max(1);
+                    self.inner.tick(ms);
+                }
+                _ => break,
+            }
+        }
+        let worker = &self.inner.worker;
+        assert_eq!(worker.connections(), 0, "somebody has stayed");
+        assert_eq!(worker.hub().sessions(), 0, "a session has stayed");
+        assert_eq!(worker.hub().channels(), 0, "a channel has stayed");
+        assert_eq!(worker.hub().queued_frames(), 0, "a frame has stayed");
+        assert_eq!(worker.hub().queued_bytes(), 0, "bytes have stayed");
+        assert_eq!(self.model.open(), 0, "an on_close is missing");
+        if let Some(what) = worker.leftovers() {
+            panic!("the house is empty, but {what}");
+        }
+    }
+}
+
+const OUTBOX_BYTES_MAX: usize = 16 << 10;
+const OUTBOX_FRAMES_MAX: usize = 48;
+/// Replies to commands under way, which are not read on but may be answered.
+const REPLY_BYTES: usize = 24 << 10;
+const REPLY_FRAMES: usize = 16;
