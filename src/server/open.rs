@@ -400,13 +400,12 @@ impl Core {
         Fate::Keep
     }
 
+    /// Asks whether the peer is still there. Behind what waits, if something does: it takes part in the grace.
     pub(super) fn send_ping(&mut self, open: &mut Open) {
         open.since = tick_at(self.now.ms);
-        if self.hub.outbox_is_empty(open.session) {
-            self.hub.push_raw(open.session, |out| {
-                ws::encode_frame(out, OpCode::Ping, &[], None)
-            });
-        }
+        self.hub.push_raw(open.session, |out| {
+            ws::encode_frame(out, OpCode::Ping, &[], None);
+        });
     }
 
     /// An open connection's deadline has come.
