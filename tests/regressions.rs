@@ -9,25 +9,26 @@ use dunlin::sim::{Client, Connect, Received, World};
 use dunlin::ws::OpCode;
 use dunlin::{CloseCode, Context, Handler, Message, Outcome, Reply, Request, Ticket, Upgrade};
 
-/// Commands: `join X`, `pub X text`, `close`, `kick`, `user X`, `who`, `big N`; anything else is echoed.
+/// Commands: `join X`, `pub X text`, `close`, `big N`; anything else is echoed.
 #[derive(Default)]
 struct Chat;
 
 impl Handler for Chat {
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
         let Message::Text(text) = message else {
-            return drop(cx.send(message));
+            cx.send(message);
+            return;
         };
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
-            "join" => drop(cx.subscribe(rest)),
+            "join" => assert_eq!(cx.subscribe(rest), Ok(true)),
             "pub" => {
                 let (channel, text) = rest.split_once(' ').unwrap();
                 cx.publish(channel, Message::Text(text)).unwrap();
             }
             "close" => cx.close(CloseCode(4000), ""),
-            "big" => drop(cx.send_text(&"x".repeat(rest.parse().unwrap()))),
-            _ => drop(cx.send_text(text)),
+            "big" => assert!(cx.send_text(&"x".repeat(rest.parse().unwrap()))),
+            _ => assert!(cx.send_text(text)),
         }
     }
 
@@ -83,4 +84,25 @@ fn a_ping_that_is_due_while_something_waits_is_sent_all_the_same() {
         !a.is_over(),
         "it was never asked, and cut for not answering"
     );
+}
+
+#[test]
+fn a_closing_peer_gets_what_is_still_queued_for_it() {
+    let mut world = chat(|_| {});
+    let (mut a, mut b) = two(&mut world);
+    a.stop_reading();
+    a.window(1);
+    b.send_text("pub news hello");
+    a.close(1000, "");
+    world.advance_ms(1_000);
+    a.resume_reading();
+    assert_eq!(
+        a.received(),
+        [
+            Received::Text("hello".into()),
+            Received::Close(1000, String::new())
+        ]
+    );
+    assert!(a.is_ended() && !a.is_reset());
+    assert_eq!(world.refused("close_timeout"), 0);
 }

@@ -137,6 +137,9 @@ impl Core {
                     }
                 }
                 Ok(Some(Event::Close(code, reason))) => {
+                    if open.closing.is_open() {
+                        open.since = tick_at(self.now.ms);
+                    }
                     open.closing.receive();
                     self.end_session(open.session, open.route, code, reason, Initiator::Peer);
                     if open.closing.send() {
