@@ -106,3 +106,23 @@ fn a_closing_peer_gets_what_is_still_queued_for_it() {
     assert!(a.is_ended() && !a.is_reset());
     assert_eq!(world.refused("close_timeout"), 0);
 }
+
+#[test]
+fn a_peer_that_ends_behind_its_close_frame_gets_what_is_still_queued_for_it() {
+    let mut world = chat(|_| {});
+    let (mut a, mut b) = two(&mut world);
+    a.stop_reading();
+    a.window(1);
+    b.send_text("pub news hello");
+    a.close(1000, "");
+    a.half_close();
+    a.resume_reading();
+    assert_eq!(
+        a.received(),
+        [
+            Received::Text("hello".into()),
+            Received::Close(1000, String::new())
+        ]
+    );
+    assert_eq!(a.complaint(), None);
+}

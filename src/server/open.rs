@@ -49,6 +49,7 @@ impl Core {
             return (Fate::Keep, 0);
         }
         let session = open.session;
+        let is_done = open.closing.is_done();
         let mut receive = std::mem::take(&mut self.receive);
         let result = match read_some(connection, &mut receive, self.now) {
             ReadOutcome::Bytes(n) => {
@@ -57,6 +58,11 @@ impl Core {
                 (self.consume(connection, &mut receive[..n]), n)
             }
             ReadOutcome::Nothing => (Fate::Keep, 0),
+            ReadOutcome::End if is_done && !self.hub.outbox_is_empty(session) => {
+                // It has said goodbye and has nothing to add; what is queued is still on its way to it.
+                connection.readable = false;
+                (Fate::Keep, 0)
+            }
             ReadOutcome::End | ReadOutcome::Failed => (Fate::Drop, 0),
         };
         self.receive = receive;
