@@ -126,3 +126,89 @@ fn a_peer_that_ends_behind_its_close_frame_gets_what_is_still_queued_for_it() {
     );
     assert_eq!(a.complaint(), None);
 }
+
+#[test]
+fn a_close_frame_behind_the_command_to_close_is_read() {
+    let mut world = chat(|_| {});
+    let mut a = world.connect("/chat");
+    a.answer_closes(false);
+    // Text "close" and a close frame with 1000, masked with zeros, in one segment.
+    a.send_bytes(b"\x81\x85\0\0\0\0close\x88\x82\0\0\0\0\x03\xE8");
+    a.expect_close(1000);
+    assert!(
+        a.is_ended(),
+        "the server waits for a close frame it has thrown away"
+    );
+}
+
+#[test]
+fn half_a_frame_behind_the_command_to_close_does_not_shift_the_rest() {
+    let mut world = chat(|_| {});
+    let mut a = world.connect("/chat");
+    a.answer_closes(false);
+    a.send_bytes(b"\x81\x85\0\0\0\0close\x81\x85\0\0\0\0ec");
+    a.send_bytes(b"ho!");
+    a.send_bytes(b"\x88\x82\0\0\0\0\x0F\xA0");
+    a.expect_close(4000);
+    assert!(a.is_ended());
+    assert_eq!(
+        world.refused_total(),
+        0,
+        "a peer that kept the rules was blamed"
+    );
+}
+
+/// `kick` closes every other session.
+#[derive(Default)]
+struct Kick {
+    ids: Vec<dunlin::ConnId>,
+    heard: usize,
+}
+
+impl Handler for Kick {
+    fn on_upgrade(&mut self, cx: &mut Context<'_>, _: &Request<'_>) -> Upgrade {
+        self.ids.push(cx.id().unwrap());
+        Upgrade::accept()
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        if message == Message::Text("kick") {
+            let me = cx.id();
+            for id in self.ids.iter().filter(|id| Some(**id) != me) {
+                cx.close_other(*id, CloseCode(4000), "kicked");
+            }
+        } else {
+            self.heard += 1;
+            assert_eq!(self.heard, 1, "a session that was told to go was heard");
+        }
+    }
+}
+
+#[test]
+fn a_kicked_session_is_not_heard_any_more() {
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/", Kick::default);
+    let mut a = world.connect("/");
+    let mut b = world.connect("/");
+    b.send_text("once");
+    a.write_frame(true, OpCode::Text, b"kick");
+    b.write_frame(true, OpCode::Text, b"again");
+    b.expect_close(4000);
+}
+
+#[test]
+fn an_early_goodbye_ends_before_the_first_message() {
+    struct Goodbye;
+    impl Handler for Goodbye {
+        fn on_open(&mut self, cx: &mut Context<'_>) {
+            cx.close(CloseCode(4000), "");
+        }
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {
+            panic!("heard after the close");
+        }
+    }
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/", || Goodbye);
+    let mut a = world.connect(Connect::to("/").then_text("hello"));
+    a.expect_close(4000);
+}

@@ -88,7 +88,7 @@ impl Core {
                 Ok(None) => break,
                 Ok(Some(Event::Message(message))) => {
                     completed = true;
-                    if !open.closing.is_open() {
+                    if !open.closing.is_open() || self.hub.is_leaving(open.session) {
                         continue; // RFC 6455 §1.4: after our close frame, data is ignored.
                     }
                     self.hub.metrics.messages_received_total += 1;
@@ -106,9 +106,6 @@ impl Core {
                     }
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
-                    if self.hub.is_leaving(open.session) {
-                        break; // The handler has asked for the end: what follows is not for it any more.
-                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
