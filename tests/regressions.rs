@@ -158,6 +158,17 @@ fn half_a_frame_behind_the_command_to_close_does_not_shift_the_rest() {
     );
 }
 
+#[test]
+fn a_rate_close_does_not_lose_the_rest_of_the_segment() {
+    let mut world = chat(|s| (s.messages_per_second, s.messages_burst) = (1, 1));
+    let mut a = world.connect("/chat");
+    a.answer_closes(false);
+    a.send_bytes(b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b\x88\x82\0\0\0\0\x03\xE8");
+    a.expect_text("a");
+    a.expect_close(1008);
+    assert!(a.is_ended());
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

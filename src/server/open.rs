@@ -102,7 +102,7 @@ impl Core {
                             &format!("more than {rate} messages per second"),
                             false,
                         );
-                        break;
+                        continue;
                     }
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
@@ -118,7 +118,7 @@ impl Core {
                                 "too many control frames",
                                 false,
                             );
-                            break;
+                            continue;
                         }
                         if self.hub.outbox_is_empty(open.session) {
                             ws::encode_frame(self.hub.replies(), OpCode::Pong, payload, None);
@@ -136,7 +136,7 @@ impl Core {
                     if !Extra::control_is_within(&mut open.extra, self.now.ms, rate, burst) {
                         self.hub.metrics.refuse("control_rate");
                         self.begin_close(open, CloseCode::POLICY, "too many control frames", false);
-                        break;
+                        continue;
                     }
                 }
                 Ok(Some(Event::Close(code, reason))) => {
