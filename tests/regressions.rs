@@ -169,6 +169,20 @@ fn a_rate_close_does_not_lose_the_rest_of_the_segment() {
     assert!(a.is_ended());
 }
 
+#[test]
+fn a_later_request_that_comes_byte_by_byte_is_timed_out() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.send_bytes(b"GET /chat HTTP/1.1\r\nHost: sim\r\n\r\n");
+    assert_eq!(a.answer().unwrap().status(), 200);
+    world.advance_ms(1);
+    for _ in 0..12 {
+        a.send_bytes(b"G");
+        world.advance_ms(1_000);
+    }
+    assert_eq!(a.answer().unwrap().status(), 408);
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

@@ -108,6 +108,10 @@ impl Core {
             return Fate::Keep;
         };
         if http.input.is_empty() {
+            if http.answered > 0 && matches!(http.stage, Stage::Head) && !fresh.is_empty() {
+                // The first byte of a later request: from here on it has its time.
+                http.since = tick_at(self.now.ms);
+            }
             return self.advance(connection, key, fresh);
         }
         let mut all = std::mem::take(&mut http.input);
@@ -134,9 +138,6 @@ impl Core {
                     let end = match http.seeker.seek(data, &self.settings.head) {
                         Ok(Some(end)) => end,
                         Ok(None) => {
-                            if http.answered > 0 && http.input.is_empty() {
-                                http.since = tick_at(self.now.ms);
-                            }
                             http.input.extend_from_slice(data);
                             break;
                         }
