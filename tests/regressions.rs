@@ -183,6 +183,26 @@ fn a_later_request_that_comes_byte_by_byte_is_timed_out() {
     assert_eq!(a.answer().unwrap().status(), 408);
 }
 
+#[test]
+fn a_reply_that_is_half_written_is_not_dropped_as_the_oldest() {
+    let mut world = chat(|s| {
+        s.session.slow = SlowPolicy::DropOldest;
+        s.session.outbox_frames_max = 2;
+    });
+    let (mut a, mut b) = two(&mut world);
+    a.stop_reading();
+    a.window(10);
+    a.send_text("a reply of some length");
+    for n in 0..5 {
+        b.send_text(&format!("pub news {n}"));
+    }
+    a.resume_reading();
+    assert_eq!(a.complaint(), None, "the middle of a frame was dropped");
+    let texts = a.texts();
+    assert_eq!(texts.first().unwrap(), "a reply of some length");
+    assert_eq!(texts.last().unwrap(), "4");
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

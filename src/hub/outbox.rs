@@ -84,10 +84,12 @@ impl Outbox {
         self.insert(self.len(), id, bytes);
     }
 
-    /// In front of everything. The first frame must not be half written.
-    pub(crate) fn push_front(&mut self, id: FrameId, bytes: usize) {
+    /// In front of everything, as a frame whose first byte is written already: it is not dropped any more.
+    /// The first frame until now must not be half written.
+    pub(crate) fn push_front_begun(&mut self, id: FrameId, bytes: usize) {
         debug_assert_eq!(self.head_written, 0);
         self.insert(0, id, bytes);
+        self.head_written = 1;
     }
 
     /// Behind the first frame if that is half written, else in front of everything.
@@ -213,8 +215,8 @@ mod tests {
             outbox.push(id, len);
             expected += &text;
         }
-        let (id, len) = frame(&mut frames, "[first]");
-        outbox.push_front(id, len);
+        let (id, len) = frame(&mut frames, "-[first]");
+        outbox.push_front_begun(id, len - 1);
         expected.insert_str(0, "[first]");
         while !expected.is_empty() {
             assert_eq!(contents(&outbox, &frames), expected);

@@ -145,10 +145,15 @@ impl Hub {
         if rest_from < bytes.len()
             && let Some(session) = self.sessions.get_mut(index as usize)
         {
+            // It may begin inside a frame, or with a 101: one byte in front stands for what is on the wire, so
+            // that nothing is ever dropped or put in before its end.
             let rest = &bytes[rest_from..];
-            let frame = self.frames.insert(|out| out.extend_from_slice(rest));
+            let frame = self.frames.insert(|out| {
+                out.push(0);
+                out.extend_from_slice(rest);
+            });
             self.frames.retain(frame, 1);
-            outbox_of(&mut self.outboxes, session).push_front(frame, rest.len());
+            outbox_of(&mut self.outboxes, session).push_front_begun(frame, rest.len());
         }
         bytes.clear();
         if bytes.capacity() > REPLY_CAPACITY_KEPT {
