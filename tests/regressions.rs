@@ -203,6 +203,30 @@ fn a_reply_that_is_half_written_is_not_dropped_as_the_oldest() {
     assert_eq!(texts.last().unwrap(), "4");
 }
 
+#[test]
+fn a_gap_marker_that_was_dropped_itself_is_counted_on() {
+    let mut world = chat(|s| {
+        s.session.slow = SlowPolicy::DropOldest;
+        s.session.outbox_frames_max = 2;
+    });
+    let (mut a, mut b) = two(&mut world);
+    a.stop_reading();
+    a.window(3);
+    for n in 0..10 {
+        b.send_text(&format!("pub news message {n}"));
+    }
+    a.window(1000);
+    a.resume_reading();
+    let texts = a.texts();
+    let missed: usize = texts
+        .iter()
+        .filter_map(|t| t.strip_prefix("gap "))
+        .map(|n| n.parse::<usize>().unwrap())
+        .sum();
+    let whole = texts.iter().filter(|t| !t.starts_with("gap")).count();
+    assert_eq!(missed + whole, 10, "{texts:?}");
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

@@ -13,8 +13,11 @@ pub(crate) struct Outbox {
     bytes: u32,
     /// Bytes of the first frame that are written.
     head_written: u32,
-    /// Frames dropped since the last gap marker.
+    /// Messages dropped since the last gap marker.
     pub(crate) missed: u32,
+    /// What the gap marker says that is queued and has not begun to go out; it is the first such frame.
+    /// 0: there is none.
+    marked: u32,
     /// Since when (in 64 ms units, 0 = not) it is above its soft limit.
     pub(crate) soft_since: u32,
 }
@@ -92,9 +95,17 @@ impl Outbox {
         self.head_written = 1;
     }
 
-    /// Behind the first frame if that is half written, else in front of everything.
-    pub(crate) fn push_next(&mut self, id: FrameId, bytes: usize) {
-        self.insert(usize::from(self.head_written > 0), id, bytes);
+    /// Puts a marker for `missed` messages where they were: behind the first frame if that is half written,
+    /// else in front of everything.
+    pub(crate) fn push_marker(&mut self, id: FrameId, bytes: usize, missed: u32) {
+        debug_assert_eq!(self.marked, 0);
+        self.insert(self.first_unsent(), id, bytes);
+        self.marked = missed;
+    }
+
+    /// The position of the oldest frame that is not on the wire yet.
+    fn first_unsent(&self) -> usize {
+        usize::from(self.head_written > 0)
     }
 
     fn insert(&mut self, at: usize, id: FrameId, bytes: usize) {
@@ -125,7 +136,15 @@ impl Outbox {
     }
 
     /// Notes that `written` more bytes went out and hands every frame that is finished to `done`.
-    pub(crate) fn advance(&mut self, mut written: usize, frames: &mut Frames) {
+    pub(crate) fn advance(&mut self, written: usize, frames: &mut Frames) {
+        let marker = self.get(self.first_unsent());
+        self.take_written(written, frames);
+        if self.get(self.first_unsent()) != marker {
+            self.marked = 0; // If there was a marker, it is on its way now.
+        }
+    }
+
+    fn take_written(&mut self, mut written: usize, frames: &mut Frames) {
         self.bytes = self.bytes.saturating_sub(written as u32);
         while let Some(first) = self.get(0) {
             let left = frames.get(first).len() - self.head_written as usize;
@@ -140,11 +159,14 @@ impl Outbox {
         }
     }
 
-    /// Takes the oldest frame that is not on the wire yet; the caller releases it.
-    pub(crate) fn drop_oldest_unsent(&mut self, frames: &Frames) -> Option<FrameId> {
-        let id = self.remove(usize::from(self.head_written > 0))?;
+    /// Takes the oldest frame that is not on the wire yet; the caller releases it. `true`: it was a gap marker,
+    /// whose number is counted on.
+    pub(crate) fn drop_oldest_unsent(&mut self, frames: &Frames) -> Option<(FrameId, bool)> {
+        let id = self.remove(self.first_unsent())?;
         self.bytes = self.bytes.saturating_sub(frames.get(id).len() as u32);
-        Some(id)
+        let marked = std::mem::take(&mut self.marked);
+        self.missed = self.missed.saturating_add(marked);
+        Some((id, marked > 0))
     }
 
     fn remove(&mut self, at: usize) -> Option<FrameId> {
@@ -242,12 +264,23 @@ mod tests {
             outbox.push(id, len);
         }
         outbox.advance(1, &mut frames);
-        let dropped = outbox.drop_oldest_unsent(&frames).expect("one");
-        assert_eq!(frames.get(dropped), b"bbbb");
+        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("one");
+        assert_eq!((frames.get(dropped), was_marker), (&b"bbbb"[..], false));
         frames.release(dropped);
         let (marker, len) = frame(&mut frames, "!gap!");
-        outbox.push_next(marker, len);
+        outbox.push_marker(marker, len, 1);
         assert_eq!(contents(&outbox, &frames), "aaa!gap!cccc");
         outbox.check_invariants(&frames);
+        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("the marker");
+        assert_eq!((frames.get(dropped), was_marker), (&b"!gap!"[..], true));
+        assert_eq!(outbox.missed, 1);
+        frames.release(dropped);
+        let (marker, len) = frame(&mut frames, "!gap!");
+        outbox.push_marker(marker, len, 1);
+        outbox.missed = 0;
+        outbox.advance(4, &mut frames);
+        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("the last");
+        assert_eq!((frames.get(dropped), was_marker), (&b"cccc"[..], false));
+        assert_eq!(contents(&outbox, &frames), "gap!");
     }
 }

@@ -376,10 +376,14 @@ impl Hub {
             SlowPolicy::DropOldest => {
                 let soft_target = over_soft.then_some(limits.outbox_soft_bytes);
                 while over(outbox) || soft_target.is_some_and(|t| outbox.bytes() > t) {
-                    let Some(dropped) = outbox.drop_oldest_unsent(&self.frames) else {
+                    let Some((dropped, is_marker)) = outbox.drop_oldest_unsent(&self.frames) else {
                         break;
                     };
-                    let messages = self.frames.messages(dropped);
+                    let messages = if is_marker {
+                        0
+                    } else {
+                        self.frames.messages(dropped)
+                    };
                     self.frames.release(dropped);
                     outbox.missed = outbox.missed.saturating_add(messages);
                     self.metrics.frames_dropped_total += u64::from(messages);

@@ -114,13 +114,14 @@ impl Hub {
         if outbox.missed == 0 || !session.open {
             return;
         }
-        if let Some(text) = text(std::mem::take(&mut outbox.missed)) {
+        let missed = std::mem::take(&mut outbox.missed);
+        if let Some(text) = text(missed) {
             let message = ws::Message::Text(&text);
             let frame = self
                 .frames
                 .insert(|out| ws::encode_message(out, message, None));
             self.frames.retain(frame, 1);
-            outbox.push_next(frame, self.frames.get(frame).len());
+            outbox.push_marker(frame, self.frames.get(frame).len(), missed);
         }
     }
 
@@ -185,7 +186,7 @@ impl Hub {
             && let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
         {
             // A frame whose first bytes are on the wire must be finished, or the close would not be one.
-            while let Some(frame) = outbox.drop_oldest_unsent(&self.frames) {
+            while let Some((frame, _)) = outbox.drop_oldest_unsent(&self.frames) {
                 self.frames.release(frame);
             }
             outbox.missed = 0;
