@@ -227,6 +227,28 @@ fn a_gap_marker_that_was_dropped_itself_is_counted_on() {
     assert_eq!(missed + whole, 10, "{texts:?}");
 }
 
+#[test]
+fn a_paused_reader_that_makes_progress_is_not_cut() {
+    let mut world = chat(|_| {});
+    let mut a = world.connect("/chat");
+    a.stop_reading();
+    a.window(1000);
+    for _ in 0..10 {
+        a.send_text("big 20000");
+    }
+    // It stands still just long enough to be asked, and then reads a little every second.
+    world.advance_ms(26_000);
+    for _ in 0..60 {
+        a.cut_into(500);
+        world.advance_ms(1_000);
+        a.read_once();
+    }
+    assert!(!a.is_over(), "it took what was written all the time");
+    a.cut_into(1 << 20);
+    a.resume_reading();
+    assert_eq!(a.texts().len(), 10);
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

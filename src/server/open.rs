@@ -306,11 +306,15 @@ impl Core {
                     share = share.saturating_sub(n);
                     self.hub.metrics.sent_bytes_total += n as u64;
                     self.hub.outbox_advance(session, n);
-                    if let Phase::Open(open) = &connection.phase
+                    if let Phase::Open(open) = &mut connection.phase
                         && open.paused
                     {
-                        // Nothing is read from it, so taking what we write is its sign of life.
+                        // Nothing is read from it, so taking what we write is its sign of life, and the only
+                        // answer to a ping that it can give.
                         connection.life = tick_at(self.now.ms);
+                        if open.closing.is_open() {
+                            open.since = 0;
+                        }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
