@@ -249,6 +249,23 @@ fn a_paused_reader_that_makes_progress_is_not_cut() {
     assert_eq!(a.texts().len(), 10);
 }
 
+#[test]
+fn a_message_that_waits_behind_our_own_pause_is_not_timed_out() {
+    let mut world = chat(|s| s.message_timeout_ms = 5_000);
+    let mut a = world.connect("/chat");
+    a.stop_reading();
+    a.window(1000);
+    for _ in 0..4 {
+        a.write_frame(true, OpCode::Text, b"big 20000");
+    }
+    a.write_frame(false, OpCode::Text, b"unfinished because ");
+    world.run(); // More than 64 KiB of replies wait: nothing is read from it for now.
+    a.send_frame(true, OpCode::Continuation, b"unread");
+    world.advance_ms(20_000);
+    a.resume_reading();
+    assert_eq!(a.texts().last().unwrap(), "unfinished because unread");
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

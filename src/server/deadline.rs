@@ -40,8 +40,10 @@ impl Core {
                 } else {
                     Some(after(connection.life, route.ping_after_ms))
                 };
+                // While it is not read from, it cannot finish its message.
                 let message = open
                     .message_since()
+                    .filter(|_| !open.paused)
                     .map(|since| after(since, route.message_timeout_ms));
                 match (silence, message) {
                     (Some(a), Some(b)) => Some(a.min(b)),

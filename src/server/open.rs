@@ -383,6 +383,7 @@ impl Core {
             if waiting <= PAUSE_BYTES / 2 {
                 open.paused = false;
                 connection.life = tick_at(self.now.ms);
+                open.note_message(true, tick_at(self.now.ms));
             }
         } else if waiting > PAUSE_BYTES {
             open.paused = true;
@@ -434,9 +435,10 @@ impl Core {
             self.hub.metrics.refuse("close_timeout");
             return Fate::Drop;
         }
-        if open
-            .message_since()
-            .is_some_and(|since| super::deadline::after(since, message) <= now)
+        if !open.paused
+            && open
+                .message_since()
+                .is_some_and(|since| super::deadline::after(since, message) <= now)
         {
             self.hub.metrics.refuse("message_timeout");
             self.begin_close(
