@@ -266,6 +266,27 @@ fn a_message_that_waits_behind_our_own_pause_is_not_timed_out() {
     assert_eq!(a.texts().last().unwrap(), "unfinished because unread");
 }
 
+#[test]
+fn the_soft_limit_forgets_what_has_drained() {
+    let mut world = chat(|s| {
+        s.session.outbox_soft_bytes = 1_000;
+        s.session.outbox_soft_ms = 5_000;
+    });
+    let (mut a, mut b) = two(&mut world);
+    let long = format!("pub news {}", "x".repeat(700));
+    a.stop_reading();
+    a.window(1);
+    b.send_texts([long.as_str(), long.as_str()]);
+    a.window(800); // one of the two is through: below the limit
+    world.advance_ms(20_000);
+    b.send_text(&long);
+    world.advance_ms(1_000);
+    a.window(10_000);
+    a.resume_reading();
+    assert_eq!(a.texts().len(), 3);
+    assert_eq!(world.refused("slow_consumer"), 0);
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

@@ -86,6 +86,7 @@ impl Hub {
 
     /// Notes that so many more bytes of a session's outbox were written.
     pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
+        let soft_bytes = self.session_limits(index).outbox_soft_bytes;
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
@@ -93,6 +94,9 @@ impl Hub {
             return;
         };
         outbox.advance(written, &mut self.frames);
+        if outbox.bytes() <= soft_bytes {
+            outbox.soft_since = 0;
+        }
         if outbox.is_empty() && outbox.missed == 0 {
             self.outboxes.remove(session.outbox as usize);
             session.outbox = NO_OUTBOX;
