@@ -287,6 +287,34 @@ fn the_soft_limit_forgets_what_has_drained() {
     assert_eq!(world.refused("slow_consumer"), 0);
 }
 
+struct Users;
+
+impl Handler for Users {
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        let Message::Text(text) = message else { return };
+        let space = cx.space_named("user");
+        match text {
+            "out" => assert!(cx.unsubscribe_in(space, "ann")),
+            "in" => cx.set_user("ann").unwrap(),
+            "join" => assert_eq!(cx.subscribe("news"), Ok(true)),
+            _ => {
+                let user = cx.user().map(str::to_owned);
+                cx.send_text(&format!("{user:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_channel_that_takes_the_slot_of_a_user_is_not_that_user() {
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/", || Users);
+    let mut a = world.connect("/");
+    a.send_texts(["in", "who", "out", "join", "who"]);
+    a.expect_text("Some(\"ann\")");
+    a.expect_text("None");
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {
