@@ -315,6 +315,17 @@ fn a_channel_that_takes_the_slot_of_a_user_is_not_that_user() {
     a.expect_text("None");
 }
 
+#[test]
+fn a_route_without_pings_needs_no_deadline() {
+    let mut world = chat(|s| s.ping_after_ms = 0);
+    let mut a = world.connect("/chat");
+    world.advance_ms(200_000);
+    world.check_invariants();
+    a.send_text("still here");
+    a.expect_text("still here");
+    assert_eq!(a.pings(), 0);
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

@@ -461,10 +461,12 @@ impl<T: Transport> Worker<T> {
                 self.core.ready.contains(&key),
                 "the ready queue and its flag differ"
             );
-            assert!(
-                connection.armed != 0,
-                "a connection without a deadline could stay for ever"
-            );
+            if let Some(due) = self.core.deadline(connection) {
+                assert!(
+                    connection.armed != 0 && connection.armed <= due,
+                    "a connection would sleep through its deadline"
+                );
+            }
             if let Phase::Http(http) = &connection.phase
                 && let Stage::Waiting { ticket, .. } = http.stage
             {
