@@ -326,6 +326,15 @@ fn a_route_without_pings_needs_no_deadline() {
     assert_eq!(a.pings(), 0);
 }
 
+#[test]
+fn an_answer_that_was_due_in_time_is_given_after_a_standstill() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.send_bytes(b"GET /chat?ms=1000 HTTP/1.1\r\nHost: sim\r\n\r\n");
+    world.freeze_ms(60_000);
+    assert_eq!(a.answer().unwrap().text(), "in time");
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

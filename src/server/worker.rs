@@ -323,24 +323,26 @@ impl<T: Transport> Worker<T> {
     fn fire_timers(&mut self) {
         let mut fired: Vec<(Tick, Due)> = Vec::new();
         self.core.wheel.advance(self.core.now.ms, &mut fired);
+        // After a standstill much is due at once: in its order, and what the application wanted to do before
+        // anybody's time is up.
+        fired.sort_by_key(|(due, _)| *due);
+        for (_, who) in &fired {
+            if let Due::Timer(timer) = who
+                && let Some(timer) = self.core.timers.try_remove(*timer as usize)
+            {
+                self.core.fire_timer(&timer);
+            }
+        }
+        self.carry_out_orders();
         for (due, who) in fired {
-            match who {
-                Due::Connection { key, generation } => {
-                    let Some(connection) = self.connections.get_mut(key as usize) else {
-                        continue;
-                    };
-                    if connection.generation != generation || connection.armed != due {
-                        continue;
-                    }
-                    connection.armed = 0;
-                    let fate = self.core.on_deadline(connection, key);
-                    self.settle(key, fate);
-                }
-                Due::Timer(timer) => {
-                    if let Some(timer) = self.core.timers.try_remove(timer as usize) {
-                        self.core.fire_timer(&timer);
-                    }
-                }
+            if let Due::Connection { key, generation } = who
+                && let Some(connection) = self.connections.get_mut(key as usize)
+                && connection.generation == generation
+                && connection.armed == due
+            {
+                connection.armed = 0;
+                let fate = self.core.on_deadline(connection, key);
+                self.settle(key, fate);
             }
         }
     }
