@@ -335,6 +335,20 @@ fn an_answer_that_was_due_in_time_is_given_after_a_standstill() {
     assert_eq!(a.answer().unwrap().text(), "in time");
 }
 
+#[test]
+fn a_request_that_was_there_in_time_is_answered_after_a_standstill() {
+    let mut world = chat(|_| {});
+    // More connections than one turn reads.
+    let mut all: Vec<Client> = (0..200).map(|_| world.open()).collect();
+    for a in &mut all {
+        a.write_only(b"GET /chat HTTP/1.1\r\nHost: sim\r\n\r\n");
+    }
+    world.freeze_ms(60_000);
+    for a in &mut all {
+        assert_eq!(a.answer().map(|answer| answer.status()), Some(200));
+    }
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

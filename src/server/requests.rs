@@ -457,10 +457,13 @@ impl Core {
 
     /// A request has taken too long.
     pub(super) fn http_deadline<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let has_more = connection.queued && connection.readable;
         let Phase::Http(http) = &mut connection.phase else {
             return Fate::Keep;
         };
         match http.stage {
+            // It has sent something that we have not read yet: nobody is accused unheard.
+            Stage::Head | Stage::Body(_) if has_more => Fate::Keep,
             Stage::Head if http.input.is_empty() => Fate::Drop,
             Stage::Head | Stage::Body(_) => {
                 self.hub.metrics.refuse("request_timeout");
