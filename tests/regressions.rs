@@ -349,6 +349,31 @@ fn a_request_that_was_there_in_time_is_answered_after_a_standstill() {
     }
 }
 
+#[test]
+fn a_drain_does_not_wait_for_idle_keep_alive_connections() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.send_bytes(b"GET /chat?ms=1000 HTTP/1.1\r\nHost: sim\r\n\r\n");
+    world.drain();
+    world.advance_ms(1_500);
+    let answer = a.answer().unwrap();
+    assert_eq!(answer.header("Connection"), Some("close"));
+    assert!(world.is_drained());
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_connection_that_has_its_answer() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.stop_reading();
+    a.window(10);
+    a.send_bytes(b"GET /chat HTTP/1.1\r\nHost: sim\r\n\r\n");
+    world.drain();
+    a.resume_reading();
+    assert_eq!(a.answer().unwrap().status(), 200);
+    assert!(world.is_drained());
+}
+
 /// `kick` closes every other session.
 #[derive(Default)]
 struct Kick {

@@ -1,8 +1,9 @@
 //! Going down without hurting anybody: no new connection, idle ones closed, WebSockets told to come back
 //! (1012) one after the other, so that their clients do not all reconnect in the same moment.
 
-use super::connection::{Phase, Stage};
+use super::connection::{Fate, Phase, Stage};
 use super::transport::Transport;
+use super::wheel::tick_at;
 use super::worker::Worker;
 use crate::time::Now;
 
@@ -41,14 +42,18 @@ impl<T: Transport> Worker<T> {
         }
         let mut idle = Vec::new();
         let mut open = Vec::new();
-        for (key, connection) in &self.connections {
-            match &connection.phase {
+        let mut answered = Vec::new();
+        for (key, connection) in &mut self.connections {
+            match &mut connection.phase {
                 Phase::Http(http) => {
-                    if matches!(http.stage, Stage::Head)
-                        && http.input.is_empty()
-                        && http.unwritten().is_empty()
-                    {
-                        idle.push(key as u32);
+                    if matches!(http.stage, Stage::Head) && http.input.is_empty() {
+                        if http.unwritten().is_empty() {
+                            idle.push(key as u32);
+                        } else {
+                            http.stage = Stage::Closing;
+                            http.since = tick_at(now.ms);
+                            answered.push(key as u32);
+                        }
                     }
                 }
                 Phase::Open(_) => open.push((key as u32, connection.generation)),
@@ -57,6 +62,9 @@ impl<T: Transport> Worker<T> {
         }
         for key in idle {
             self.remove(key);
+        }
+        for key in answered {
+            self.settle(key, Fate::Keep);
         }
         let timeout = self.core.settings.drain_timeout_ms;
         let spread_us = timeout * SPREAD_PERCENT * 10;

@@ -251,7 +251,7 @@ impl Core {
             peer: http.peer,
         };
         let head_only = incoming.head.method() == "HEAD";
-        let keep_alive = incoming.head.keep_alive() && self.drain.is_none();
+        let keep_alive = incoming.head.keep_alive();
         self.hub.metrics.requests_total += 1;
         let mut cx = Context::new(&mut self.hub, incoming.route, None);
         match self.routes[incoming.route as usize]

@@ -606,6 +606,8 @@ impl Core {
         head_only: bool,
         keep_alive: bool,
     ) {
+        // A connection that is kept would outlive the drain.
+        let keep_alive = keep_alive && self.drain.is_none();
         let second = self.now.unix_ms / 1000;
         if self.date.0 != second {
             self.date = (second, self.now.http_date());
