@@ -428,3 +428,21 @@ fn an_early_goodbye_ends_before_the_first_message() {
     let mut a = world.connect(Connect::to("/").then_text("hello"));
     a.expect_close(4000);
 }
+
+#[test]
+fn the_end_of_requests_gives_the_last_answer_its_time() {
+    let mut world = chat(|s| s.body_bytes_max = 1 << 20);
+    let mut a = world.open();
+    a.stop_reading();
+    a.window(1000);
+    let body = "x".repeat(20_000);
+    let request =
+        format!("POST /chat HTTP/1.1\r\nHost: sim\r\nContent-Length: 20000\r\n\r\n{body}");
+    a.send_bytes(request.as_bytes());
+    world.advance_ms(20_000);
+    a.half_close();
+    world.advance_ms(2_000);
+    a.resume_reading();
+    assert_eq!(a.complaint(), None);
+    assert_eq!(a.answer().unwrap().body().len(), 20_000);
+}

@@ -94,6 +94,7 @@ impl Core {
             return Fate::Drop;
         }
         http.stage = Stage::Closing;
+        http.since = tick_at(self.now.ms);
         Fate::Keep
     }
 
