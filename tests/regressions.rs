@@ -446,3 +446,17 @@ fn the_end_of_requests_gives_the_last_answer_its_time() {
     assert_eq!(a.complaint(), None);
     assert_eq!(a.answer().unwrap().body().len(), 20_000);
 }
+
+#[test]
+fn a_deadline_one_round_of_the_wheel_away_does_not_wake_at_once() {
+    // 512 slots of 64 ms. An idle keep-alive connection is due after 75 s: two rounds and a bit.
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.send_bytes(b"GET /chat HTTP/1.1\r\nHost: sim\r\n\r\n");
+    let mut wakes = 0;
+    for _ in 0..70_000 {
+        wakes += usize::from(world.turn_after_ms(1));
+    }
+    assert!(wakes < 20, "woken {wakes} times in 70 s for nothing");
+    assert!(!a.is_over());
+}

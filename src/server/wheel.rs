@@ -101,7 +101,8 @@ impl<E: Copy> Wheel<E> {
             return Tick::MAX;
         }
         // The nearest occupied slot: its entries may be a round further, then this wakes us once in vain.
-        (0..SLOTS as u32)
+        // What is left in the slot of this very tick is a round further for sure.
+        (1..=SLOTS as u32)
             .map(|step| self.cursor.wrapping_add(step))
             .find(|tick| !self.slots[*tick as usize % SLOTS].is_empty())
             .unwrap_or(Tick::MAX)

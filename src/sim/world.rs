@@ -266,11 +266,11 @@ impl World {
     }
 
     /// Moves the clock, hands what was written to the worker and calls its turn once: for scripts that must not
-    /// wait until nothing moves.
-    pub fn turn_after_ms(&mut self, ms: u64) {
+    /// wait until nothing moves. `false`: there was no reason for a turn.
+    pub fn turn_after_ms(&mut self, ms: u64) -> bool {
         let mut inner = self.inner.borrow_mut();
         inner.tick(ms);
-        inner.poll();
+        inner.poll()
     }
 
     /// Sweeps the invariants of worker and hub.
