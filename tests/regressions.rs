@@ -448,6 +448,15 @@ fn the_end_of_requests_gives_the_last_answer_its_time() {
 }
 
 #[test]
+fn a_burst_within_one_turn_does_not_make_readers_slow() {
+    let mut world = chat(|_| {});
+    let (mut a, mut b) = two(&mut world);
+    let texts: Vec<String> = (0..3_000).map(|n| format!("pub news {n}")).collect();
+    b.send_texts(texts.iter().map(String::as_str));
+    assert_eq!(a.texts().len(), 3_000);
+}
+
+#[test]
 fn a_deadline_one_round_of_the_wheel_away_does_not_wake_at_once() {
     // 512 slots of 64 ms. An idle keep-alive connection is due after 75 s: two rounds and a bit.
     let mut world = chat(|_| {});

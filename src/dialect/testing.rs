@@ -306,6 +306,16 @@ impl House {
                 self.close(guest, order.code, Initiator::Server);
             }
         }
+        for (session, _) in self.hub.take_suspects() {
+            let guest = self
+                .guests
+                .iter()
+                .position(|g| g.here && g.session == session);
+            if let Some(guest) = guest.filter(|_| self.hub.judge(session)) {
+                self.guests[guest].closed = Some(CloseCode::TRY_LATER);
+                self.close(guest, CloseCode::TRY_LATER, Initiator::Server);
+            }
+        }
         if self.hub.has_orders() {
             self.settle();
         }

@@ -83,7 +83,6 @@ impl<'a> Context<'a> {
                 generation,
                 code,
                 reason: reason.into(),
-                slow: false,
             });
         }
     }

@@ -137,8 +137,13 @@ pub struct Hub {
     frames: Frames,
     /// Sessions with something new in their outbox, each at most once.
     dirty: VecDeque<u32>,
-    /// Sessions that asked to be closed (by a handler or by the slow-consumer policy).
+    /// Sessions that a handler has asked to close.
     closing: Vec<CloseOrder>,
+    /// Sessions whose outbox has gone beyond a limit, with their generation.
+    suspects: Vec<(u32, u32)>,
+    /// Frames encoded and bytes in them since this turn began.
+    turn_frames: usize,
+    turn_bytes: usize,
     effects: Vec<Effect>,
     answers: Vec<(Ticket, Response)>,
     reply: ReplyBuffer,
@@ -153,6 +158,11 @@ pub struct Hub {
     pub(crate) random: Random,
 }
 
+/// Frames that one turn may queue before it stops reading.
+const TURN_FRAMES_MAX: usize = 1024;
+/// Bytes likewise.
+const TURN_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Debug, Clone, Copy)]
 struct RouteEntry {
     limits: SessionLimits,
@@ -166,8 +176,6 @@ pub(crate) struct CloseOrder {
     pub(crate) generation: u32,
     pub(crate) code: CloseCode,
     pub(crate) reason: Box<str>,
-    /// The session did not take what was meant for it: drop what is queued, only the close goes out.
-    pub(crate) slow: bool,
 }
 
 impl Hub {
@@ -182,6 +190,9 @@ impl Hub {
             frames: Frames::default(),
             dirty: VecDeque::new(),
             closing: Vec::new(),
+            suspects: Vec::new(),
+            turn_frames: 0,
+            turn_bytes: 0,
             effects: Vec::new(),
             answers: Vec::new(),
             reply: ReplyBuffer::default(),
@@ -305,12 +316,38 @@ impl Hub {
     }
 
     pub(crate) fn has_orders(&self) -> bool {
-        !self.effects.is_empty() || !self.answers.is_empty() || !self.closing.is_empty()
+        !(self.effects.is_empty()
+            && self.answers.is_empty()
+            && self.closing.is_empty()
+            && self.suspects.is_empty())
     }
 
     /// Takes the answers to requests that handlers had put off.
     pub(crate) fn take_answers(&mut self) -> Vec<(Ticket, Response)> {
         std::mem::take(&mut self.answers)
+    }
+
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        (self.turn_frames, self.turn_bytes) = (0, 0);
+    }
+
+    /// This turn has queued so much that it is time to write: what is read now waits for the next one.
+    pub(crate) fn turn_is_full(&self) -> bool {
+        self.turn_frames >= TURN_FRAMES_MAX || self.turn_bytes >= TURN_BYTES_MAX
+    }
+
+    /// Takes the sessions that have gone beyond a limit of their outbox, and the server's keys of their
+    /// connections.
+    pub(crate) fn take_suspects(&mut self) -> Vec<(u32, u32)> {
+        let mut suspects = std::mem::take(&mut self.suspects);
+        suspects.retain_mut(|(index, other)| {
+            let session = self.sessions.get(*index as usize);
+            let session = session.filter(|s| s.generation == *other && s.open);
+            *other = session.map_or(0, |s| s.link);
+            session.is_some()
+        });
+        suspects
     }
 
     /// Takes the closes that were decided since the last call.

@@ -20,6 +20,8 @@ pub(crate) struct Outbox {
     marked: u32,
     /// Since when (in 64 ms units, 0 = not) it is above its soft limit.
     pub(crate) soft_since: u32,
+    /// It has gone beyond a limit and is to be judged in this turn.
+    pub(crate) suspected: bool,
 }
 
 #[derive(Debug)]

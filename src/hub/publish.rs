@@ -13,8 +13,8 @@ use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
 use super::outbox::Outbox;
 use super::session::NO_USER;
 use super::waiting::{mark_dirty, outbox_of};
-use super::{CloseOrder, FrameId, Hub, SlowPolicy};
-use crate::ws::{self, CloseCode, Message};
+use super::{FrameId, Hub, SessionLimits, SlowPolicy};
+use crate::ws::{self, Message};
 
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +240,8 @@ impl Hub {
             channel.offset += 1;
             first.get_or_insert((channel.offset, channel.epoch));
             let frame = *frame.get_or_insert_with(|| {
+                self.turn_frames += 1;
+                self.turn_bytes += message.len();
                 self.frames
                     .insert(|out| ws::encode_message(out, message, None))
             });
@@ -312,8 +314,12 @@ impl Hub {
         {
             outbox.note_appended(added);
             self.metrics.messages_sent_total += 1;
-            return self.enforce_limits(index);
+            self.turn_bytes += added;
+            self.watch(index);
+            return true;
         }
+        self.turn_frames += 1;
+        self.turn_bytes += message.len();
         let frame = self
             .frames
             .insert_private(|out| ws::encode_message(out, message, None));
@@ -331,66 +337,78 @@ impl Hub {
         outbox_of(&mut self.outboxes, session).push(frame, len);
         self.metrics.messages_sent_total += 1;
         mark_dirty(&mut self.dirty, session, index);
-        self.enforce_limits(index)
+        self.watch(index);
+        true
     }
 
-    /// Looks at an outbox that has just grown; `false`: its session is being closed.
-    fn enforce_limits(&mut self, index: u32) -> bool {
+    /// Looks at an outbox that has just grown. One beyond its limits is judged later in this turn, after the
+    /// transport was asked: until then nobody knows whether its reader is slow or a burst was large.
+    fn watch(&mut self, index: u32) {
         let limits = self.session_limits(index);
+        let now = soft_stamp(self.now.ms);
         let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+            return;
+        };
+        if outbox.bytes() <= limits.outbox_soft_bytes {
+            outbox.soft_since = 0;
+        } else if outbox.soft_since == 0 {
+            outbox.soft_since = now;
+        }
+        if !outbox.suspected && is_over(outbox, &limits, now) {
+            outbox.suspected = true;
+            self.suspects.push((index, session.generation));
+        }
+    }
+
+    /// Whether more waits for a session than may.
+    pub(crate) fn is_over(&self, index: u32) -> bool {
+        let limits = self.session_limits(index);
+        let now = soft_stamp(self.now.ms);
+        self.outbox(index)
+            .is_some_and(|outbox| is_over(outbox, &limits, now))
+    }
+
+    /// The transport takes nothing more for now: what becomes of a session that was suspected? `true`: it is
+    /// to be closed. Where the oldest are dropped, they are.
+    pub(crate) fn judge(&mut self, index: u32) -> bool {
+        let limits = self.session_limits(index);
+        let now = soft_stamp(self.now.ms);
+        let Some(session) = self.sessions.get(index as usize) else {
             return false;
         };
         let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
-            return true;
+            return false;
         };
-        let over_soft = if outbox.bytes() <= limits.outbox_soft_bytes {
+        outbox.suspected = false;
+        if !is_over(outbox, &limits, now) {
+            return false;
+        }
+        if limits.slow == SlowPolicy::Close {
+            return true;
+        }
+        let over_soft = is_over_soft(outbox, &limits, now);
+        while is_over(outbox, &limits, now)
+            || (over_soft && outbox.bytes() > limits.outbox_soft_bytes)
+        {
+            let Some((dropped, is_marker)) = outbox.drop_oldest_unsent(&self.frames) else {
+                break;
+            };
+            let messages = if is_marker {
+                0
+            } else {
+                self.frames.messages(dropped)
+            };
+            self.frames.release(dropped);
+            outbox.missed = outbox.missed.saturating_add(messages);
+            self.metrics.frames_dropped_total += u64::from(messages);
+        }
+        if outbox.bytes() <= limits.outbox_soft_bytes {
             outbox.soft_since = 0;
-            false
-        } else if outbox.soft_since == 0 {
-            outbox.soft_since = soft_stamp(self.now.ms);
-            false
-        } else {
-            let since = soft_stamp(self.now.ms).wrapping_sub(outbox.soft_since);
-            u64::from(since) * SOFT_UNIT_MS > limits.outbox_soft_ms
-        };
-        // One frame alone is never too much: a message may be as large as the route allows.
-        let over = |outbox: &Outbox| {
-            (outbox.bytes() > limits.outbox_bytes_max && outbox.len() > 1)
-                || outbox.len() > limits.outbox_frames_max
-        };
-        if !over_soft && !over(outbox) {
-            return true;
         }
-        match limits.slow {
-            SlowPolicy::Close => {
-                session.leaving = true;
-                self.closing.push(CloseOrder {
-                    session: index,
-                    generation: session.generation,
-                    code: CloseCode::TRY_LATER,
-                    reason: "slow consumer: messages wait longer than they may".into(),
-                    slow: true,
-                });
-                false
-            }
-            SlowPolicy::DropOldest => {
-                let soft_target = over_soft.then_some(limits.outbox_soft_bytes);
-                while over(outbox) || soft_target.is_some_and(|t| outbox.bytes() > t) {
-                    let Some((dropped, is_marker)) = outbox.drop_oldest_unsent(&self.frames) else {
-                        break;
-                    };
-                    let messages = if is_marker {
-                        0
-                    } else {
-                        self.frames.messages(dropped)
-                    };
-                    self.frames.release(dropped);
-                    outbox.missed = outbox.missed.saturating_add(messages);
-                    self.metrics.frames_dropped_total += u64::from(messages);
-                }
-                true
-            }
-        }
+        false
     }
 
     pub(crate) fn session_limits(&self, index: u32) -> super::SessionLimits {
@@ -405,6 +423,18 @@ impl Hub {
 const USER_SPACE: &str = "user";
 /// `soft_since` counts in units that fit 32 bits for eight years.
 const SOFT_UNIT_MS: u64 = 64;
+
+/// One frame alone is never too much: a message may be as large as the route allows.
+fn is_over(outbox: &Outbox, limits: &SessionLimits, now: u32) -> bool {
+    (outbox.bytes() > limits.outbox_bytes_max && outbox.len() > 1)
+        || outbox.len() > limits.outbox_frames_max
+        || is_over_soft(outbox, limits, now)
+}
+
+fn is_over_soft(outbox: &Outbox, limits: &SessionLimits, now: u32) -> bool {
+    outbox.soft_since != 0
+        && u64::from(now.wrapping_sub(outbox.soft_since)) * SOFT_UNIT_MS > limits.outbox_soft_ms
+}
 
 fn soft_stamp(ms: u64) -> u32 {
     // Zero means "not above the limit".

@@ -45,7 +45,7 @@ impl Hub {
     }
 
     /// What waits for a session; `None`: nothing.
-    fn outbox(&self, index: u32) -> Option<&Outbox> {
+    pub(super) fn outbox(&self, index: u32) -> Option<&Outbox> {
         let session = self.sessions.get(index as usize)?;
         self.outboxes.get(session.outbox as usize)
     }

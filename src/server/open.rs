@@ -164,6 +164,14 @@ impl Core {
                     break;
                 }
             }
+            if self.hub.turn_is_full() && !data.is_empty() {
+                // What it has published goes out first: a burst must not look like slow readers.
+                open.extra
+                    .get_or_insert_default()
+                    .backlog
+                    .extend_from_slice(data);
+                break;
+            }
             if self.hub.replies().len() >= REPLY_BYTES_MAX
                 || self.hub.outbox_bytes(open.session) > PAUSE_BYTES
             {
@@ -242,6 +250,25 @@ impl Core {
             });
         }
         self.begin_close(open, code, reason, slow);
+        Fate::Keep
+    }
+
+    /// More waits for a session than may. Nobody is slow before the transport has said so.
+    pub(super) fn judge<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        session: u32,
+    ) -> Fate {
+        while connection.writable && self.hub.is_over(session) {
+            if self.flush(connection, key) == Fate::Drop {
+                return Fate::Drop;
+            }
+        }
+        if self.hub.judge(session) {
+            let reason = "slow consumer: messages wait longer than they may";
+            return self.close(connection, CloseCode::TRY_LATER, reason, true);
+        }
         Fate::Keep
     }
 

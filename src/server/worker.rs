@@ -236,6 +236,7 @@ impl<T: Transport> Worker<T> {
     /// Does a bounded amount of work. `true`: there is more to do right now.
     pub fn turn(&mut self, now: Now) -> bool {
         self.core.set_time(now);
+        self.core.hub.begin_turn();
         self.read_slice();
         self.fire_timers();
         self.carry_out_orders();
@@ -300,7 +301,7 @@ impl<T: Transport> Worker<T> {
             let (fate, read) = self.core.work(connection, key);
             bytes += read;
             self.settle(key, fate);
-            if bytes > READ_BYTES_PER_TURN {
+            if bytes > READ_BYTES_PER_TURN || self.core.hub.turn_is_full() {
                 return;
             }
         }
@@ -366,8 +367,14 @@ impl<T: Transport> Worker<T> {
                 };
                 let fate = self
                     .core
-                    .close(connection, order.code, &order.reason, order.slow);
+                    .close(connection, order.code, &order.reason, false);
                 self.settle(link, fate);
+            }
+            for (session, link) in self.core.hub.take_suspects() {
+                if let Some(connection) = self.connections.get_mut(link as usize) {
+                    let fate = self.core.judge(connection, link, session);
+                    self.settle(link, fate);
+                }
             }
             for effect in self.core.hub.take_effects() {
                 match effect {
