@@ -82,7 +82,7 @@ fn run(config: &Config, log: &Log) -> Exit {
     let lines = start_up(config, &bound.addresses());
     show(&lines.render(colours(&io::stdout()), io::stdout().is_terminal()));
     let version = env!("CARGO_PKG_VERSION");
-    let (routes, places) = (config.routes.len(), lines.places());
+    let (routes, places) = (lines.routes(), lines.places());
     log.line(
         Level::Info,
         "start",

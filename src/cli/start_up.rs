@@ -125,6 +125,11 @@ impl StartUp {
         places.join(", ")
     }
 
+    /// How many routes can be reached.
+    pub(super) fn routes(&self) -> usize {
+        self.groups.iter().map(|group| group.urls.len()).sum()
+    }
+
     /// The lines. `hint`: say how it ends, which only a person at a terminal needs to know.
     pub(super) fn render(&self, colour: bool, hint: bool) -> String {
         let bold = |text: &str| paint(text, "1", colour);
