@@ -469,3 +469,25 @@ fn a_deadline_one_round_of_the_wheel_away_does_not_wake_at_once() {
     assert!(wakes < 20, "woken {wakes} times in 70 s for nothing");
     assert!(!a.is_over());
 }
+
+#[test]
+fn a_ping_is_not_dropped_as_the_oldest_message() {
+    let mut world = chat(|s| {
+        s.session.slow = SlowPolicy::DropOldest;
+        s.session.outbox_frames_max = 4;
+    });
+    let (mut a, mut b) = two(&mut world);
+    a.stop_reading();
+    a.window(1);
+    b.send_text("pub news first");
+    world.advance_ms(26_000);
+    for n in 0..10 {
+        b.send_text(&format!("pub news {n}"));
+    }
+    a.window(1000);
+    a.resume_reading();
+    assert_eq!(a.texts(), ["first", "gap 8", "8", "9"]);
+    assert_eq!(a.pings(), 1);
+    world.advance_ms(20_000);
+    assert!(!a.is_over());
+}

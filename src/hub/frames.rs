@@ -18,8 +18,10 @@ pub(crate) struct Frames {
 #[derive(Debug)]
 struct Frame {
     references: u32,
-    /// Messages in it that belong to one session alone and may be followed by more; 0: a shared frame.
-    private_messages: u32,
+    /// Messages in it; 0: it is a control frame, a gap marker, or what is left of gathered replies.
+    messages: u32,
+    /// It belongs to one session alone, and more messages may be appended.
+    private: bool,
     bytes: Vec<u8>,
 }
 
@@ -32,17 +34,28 @@ impl Frames {
         self.bytes += bytes.len();
         let frame = Frame {
             references: 0,
-            private_messages: 0,
+            messages: 0,
+            private: false,
             bytes,
         };
         FrameId(self.slab.insert(frame) as u32)
     }
 
-    /// As [`insert`](Self::insert), for one session alone: more may be appended later.
+    /// As [`insert`](Self::insert), for one message to be shared.
+    pub(crate) fn insert_message(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
+        let id = self.insert(encode);
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.messages = 1;
+        }
+        id
+    }
+
+    /// As [`insert`](Self::insert), for a message to one session alone: more may be appended later.
     pub(crate) fn insert_private(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
         let id = self.insert(encode);
         if let Some(frame) = self.slab.get_mut(id.0 as usize) {
-            frame.private_messages = 1;
+            frame.messages = 1;
+            frame.private = true;
         }
         id
     }
@@ -54,12 +67,12 @@ impl Frames {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<usize> {
         let frame = self.slab.get_mut(id.0 as usize)?;
-        if frame.private_messages == 0 || frame.bytes.len() >= PRIVATE_FRAME_BYTES {
+        if !frame.private || frame.bytes.len() >= PRIVATE_FRAME_BYTES {
             return None;
         }
         let before = frame.bytes.len();
         encode(&mut frame.bytes);
-        frame.private_messages += 1;
+        frame.messages += 1;
         let added = frame.bytes.len() - before;
         self.bytes += added;
         Some(added)
@@ -69,7 +82,7 @@ impl Frames {
     pub(crate) fn messages(&self, id: FrameId) -> u32 {
         self.slab
             .get(id.0 as usize)
-            .map_or(0, |frame| frame.private_messages.max(1))
+            .map_or(0, |frame| frame.messages)
     }
 
     pub(crate) fn retain(&mut self, id: FrameId, references: u32) {

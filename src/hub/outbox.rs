@@ -161,14 +161,28 @@ impl Outbox {
         }
     }
 
-    /// Takes the oldest frame that is not on the wire yet; the caller releases it. `true`: it was a gap marker,
-    /// whose number is counted on.
-    pub(crate) fn drop_oldest_unsent(&mut self, frames: &Frames) -> Option<(FrameId, bool)> {
-        let id = self.remove(self.first_unsent())?;
+    /// Takes the oldest frame that is not on the wire yet, whatever it is; the caller releases it.
+    pub(crate) fn drop_oldest_unsent(&mut self, frames: &Frames) -> Option<FrameId> {
+        self.drop_at(self.first_unsent(), frames)
+    }
+
+    /// Takes the oldest message that is not on the wire yet; control frames stay. A gap marker is taken too,
+    /// and its number counted on. The caller releases the frame, and counts the messages in it.
+    pub(crate) fn drop_oldest_message(&mut self, frames: &Frames) -> Option<FrameId> {
+        let first = self.first_unsent();
+        if self.marked > 0 {
+            self.missed = self.missed.saturating_add(std::mem::take(&mut self.marked));
+            return self.drop_at(first, frames);
+        }
+        let is_message = |at: &usize| self.get(*at).is_some_and(|id| frames.messages(id) > 0);
+        let at = (first..self.len()).find(is_message)?;
+        self.drop_at(at, frames)
+    }
+
+    fn drop_at(&mut self, at: usize, frames: &Frames) -> Option<FrameId> {
+        let id = self.remove(at)?;
         self.bytes = self.bytes.saturating_sub(frames.get(id).len() as u32);
-        let marked = std::mem::take(&mut self.marked);
-        self.missed = self.missed.saturating_add(marked);
-        Some((id, marked > 0))
+        Some(id)
     }
 
     fn remove(&mut self, at: usize) -> Option<FrameId> {
@@ -215,7 +229,7 @@ mod tests {
     use super::*;
 
     fn frame(frames: &mut Frames, text: &str) -> (FrameId, usize) {
-        let id = frames.insert(|out| out.extend_from_slice(text.as_bytes()));
+        let id = frames.insert_message(|out| out.extend_from_slice(text.as_bytes()));
         frames.retain(id, 1);
         (id, text.len())
     }
@@ -266,23 +280,24 @@ mod tests {
             outbox.push(id, len);
         }
         outbox.advance(1, &mut frames);
-        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("one");
-        assert_eq!((frames.get(dropped), was_marker), (&b"bbbb"[..], false));
+        let dropped = outbox.drop_oldest_message(&frames).expect("one");
+        assert_eq!(frames.get(dropped), b"bbbb");
         frames.release(dropped);
+        for _ in 0..2 {
+            let (marker, len) = frame(&mut frames, "!gap!");
+            outbox.push_marker(marker, len, 1);
+            assert_eq!(contents(&outbox, &frames), "aaa!gap!cccc");
+            outbox.check_invariants(&frames);
+            let dropped = outbox.drop_oldest_message(&frames).expect("the marker");
+            assert_eq!((frames.get(dropped), outbox.missed), (&b"!gap!"[..], 1));
+            frames.release(dropped);
+            outbox.missed = 0;
+        }
         let (marker, len) = frame(&mut frames, "!gap!");
         outbox.push_marker(marker, len, 1);
-        assert_eq!(contents(&outbox, &frames), "aaa!gap!cccc");
-        outbox.check_invariants(&frames);
-        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("the marker");
-        assert_eq!((frames.get(dropped), was_marker), (&b"!gap!"[..], true));
-        assert_eq!(outbox.missed, 1);
-        frames.release(dropped);
-        let (marker, len) = frame(&mut frames, "!gap!");
-        outbox.push_marker(marker, len, 1);
-        outbox.missed = 0;
         outbox.advance(4, &mut frames);
-        let (dropped, was_marker) = outbox.drop_oldest_unsent(&frames).expect("the last");
-        assert_eq!((frames.get(dropped), was_marker), (&b"cccc"[..], false));
+        let dropped = outbox.drop_oldest_message(&frames).expect("the last");
+        assert_eq!((frames.get(dropped), outbox.missed), (&b"cccc"[..], 0));
         assert_eq!(contents(&outbox, &frames), "gap!");
     }
 }

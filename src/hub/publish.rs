@@ -243,7 +243,7 @@ impl Hub {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
                 self.frames
-                    .insert(|out| ws::encode_message(out, message, None))
+                    .insert_message(|out| ws::encode_message(out, message, None))
             });
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
@@ -393,14 +393,10 @@ impl Hub {
         while is_over(outbox, &limits, now)
             || (over_soft && outbox.bytes() > limits.outbox_soft_bytes)
         {
-            let Some((dropped, is_marker)) = outbox.drop_oldest_unsent(&self.frames) else {
+            let Some(dropped) = outbox.drop_oldest_message(&self.frames) else {
                 break;
             };
-            let messages = if is_marker {
-                0
-            } else {
-                self.frames.messages(dropped)
-            };
+            let messages = self.frames.messages(dropped);
             self.frames.release(dropped);
             outbox.missed = outbox.missed.saturating_add(messages);
             self.metrics.frames_dropped_total += u64::from(messages);

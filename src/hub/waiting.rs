@@ -190,7 +190,7 @@ impl Hub {
             && let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
         {
             // A frame whose first bytes are on the wire must be finished, or the close would not be one.
-            while let Some((frame, _)) = outbox.drop_oldest_unsent(&self.frames) {
+            while let Some(frame) = outbox.drop_oldest_unsent(&self.frames) {
                 self.frames.release(frame);
             }
             outbox.missed = 0;
