@@ -496,12 +496,13 @@ impl<T: Transport> Worker<T> {
 /// What the simulated world asks.
 #[cfg(feature = "sim")]
 impl<T: Transport> Worker<T> {
-    /// Key, bytes and frames of every outbox.
+    /// Key, bytes and frames of the outbox of every session that is open.
     pub(crate) fn outboxes(&self) -> Vec<(usize, usize, usize)> {
         let open = self.connections.iter().filter_map(|(key, connection)| {
             let (session, _) = connection.session()?;
             let hub = &self.core.hub;
-            Some((key, hub.outbox_bytes(session), hub.outbox_len(session)))
+            hub.is_open(session)
+                .then(|| (key, hub.outbox_bytes(session), hub.outbox_len(session)))
         });
         open.collect()
     }
@@ -545,15 +546,29 @@ impl<T: Transport> Worker<T> {
         })
     }
 
-    /// What an empty worker still holds, if anything.
+    /// What an empty worker still holds, if anything. Timers run out by themselves, unless it was drained.
     pub(crate) fn leftovers(&self) -> Option<String> {
         let core = &self.core;
         let addresses = core.addresses.connected();
         let held = [
             (core.waiting.len(), "put-off answers"),
-            (core.timers.len(), "timers"),
-            (core.wheel.len(), "wheel entries"),
             (addresses, "connected addresses"),
+            (
+                if core.drain.is_some() {
+                    0
+                } else {
+                    core.timers.len()
+                },
+                "timers",
+            ),
+            (
+                if core.drain.is_some() {
+                    0
+                } else {
+                    core.wheel.len()
+                },
+                "wheel entries",
+            ),
         ];
         let found = held.into_iter().find(|(n, _)| *n > 0);
         found.map(|(n, what)| format!("{n} {what} are left"))

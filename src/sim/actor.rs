@@ -55,6 +55,8 @@ pub(crate) struct Actor {
     pub(crate) got_close: Option<u16>,
     /// It was told that it broke a rule, or may have been; from then on it sees nothing through.
     pub(crate) misbehaved: bool,
+    /// Has said `join` once.
+    has_joined: bool,
     /// In the middle of a fragmented message.
     unfinished: Option<(OpCode, Vec<u8>)>,
     /// Its end was looked at.
@@ -80,6 +82,7 @@ impl Actor {
             stalled_longest: 0,
             got_close: None,
             misbehaved: false,
+            has_joined: false,
             unfinished: None,
             is_judged: false,
         }
@@ -136,24 +139,29 @@ impl Actor {
         }
         let channel = ["a", "b", "c"][chooser.index(3)];
         let text = match chooser.index(16) {
+            _ if !self.has_joined => {
+                self.has_joined = true;
+                format!("join {channel}")
+            }
             0..=2 => format!("join {channel}"),
-            3 => format!("leave {channel}"),
-            4..=7 => format!(
+            3 if chooser.one_in(3) => format!("leave {channel}"),
+            6..=7 => format!("pubs {channel} {} {}-", chooser.index(30), self.id),
+            4..=5 => format!(
                 "pub {channel} {}-{}",
                 self.id,
                 "p".repeat(chooser.index(300))
             ),
-            8 => format!("others {channel} {}", self.id),
+            3 | 8 => format!("others {channel} {}", self.id),
             9 => format!("both a+{channel}+c {}", self.id),
             10 => format!("user {}", ["ann", "bob"][chooser.index(2)]),
             11 => format!("big {}", chooser.below(3000)),
             12 => format!("timer {}", chooser.below(30_000)),
-            13 if chooser.one_in(6) => {
+            13 if chooser.one_in(10) => {
                 let code = [1000, 1001, 3000, 4321][chooser.index(4)];
                 self.codes.push(code);
                 format!("close {code}")
             }
-            14 if chooser.one_in(6) => format!("kick {}", chooser.below(u64::from(others) + 1)),
+            14 if chooser.one_in(10) => format!("kick {}", chooser.below(u64::from(others) + 1)),
             15 => return self.control(peer, chooser),
             _ => format!("echo {}", chooser.below(1 << 20)),
         };

@@ -139,6 +139,12 @@ impl App {
                 self.say(cx, id, &format!("left {rest}"));
             }
             "pub" => self.publish(cx, id, &[first], &format!("{first}: {payload}"), false),
+            "pubs" => {
+                let (times, payload) = payload.split_once(' ').unwrap_or(("1", ""));
+                for n in 0..times.parse::<u32>().unwrap_or(1).min(100) {
+                    self.publish(cx, id, &[first], &format!("{first}: {payload} {n}"), false);
+                }
+            }
             "others" => self.publish(cx, id, &[first], &format!("{first}: {payload}"), true),
             "both" => {
                 let channels: Vec<&str> = first.split('+').collect();

@@ -16,8 +16,6 @@ use super::peer::Received;
 pub(crate) struct Model {
     sessions: BTreeMap<u32, Session>,
     channels: BTreeMap<String, Channel>,
-    /// Publications that fewer sessions took than were subscribed: so many were found too slow.
-    pub(crate) refused_deliveries: u64,
 }
 
 #[derive(Debug, Default)]
@@ -172,13 +170,13 @@ impl Model {
                 eligible += 1;
             }
         }
-        if receivers > eligible {
-            return Err(format!(
+        if receivers == eligible {
+            Ok(())
+        } else {
+            Err(format!(
                 "{text:?} was taken by {receivers} sessions of {eligible}"
-            ));
+            ))
         }
-        self.refused_deliveries += (eligible - receivers) as u64;
-        Ok(())
     }
 
     /// A session has received a message: is it the one that was due?

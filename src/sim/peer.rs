@@ -198,7 +198,7 @@ impl Peer {
     pub(crate) fn deliver(&mut self, most: usize) -> bool {
         let mut wire = self.wire.borrow_mut();
         let n = wire.deliver(&mut self.out, most.min(self.cut));
-        if self.out.is_empty() && self.ends && !wire.to_server.ended {
+        if self.out.is_empty() && self.ends && !(wire.to_server.ended || wire.reset || wire.gone) {
             wire.end_by_peer();
             return true;
         }

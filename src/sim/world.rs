@@ -450,4 +450,4 @@ impl Inner {
 }
 
 /// More rounds than any script needs, byte by byte.
-const ROUNDS_MAX: usize = 4_000_000;
+const ROUNDS_MAX: usize = 1_000_000;
