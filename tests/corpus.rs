@@ -13,12 +13,17 @@ fn body(target: &str) -> fn(&[u8]) {
         "frame_header" => dunlin::ws::fuzz::frame_header,
         "frame_stream" => dunlin::ws::fuzz::frame_stream,
         "handshake" => dunlin::ws::fuzz::handshake,
+        "http_body" => dunlin::http::fuzz::http_body,
+        "http_head" => dunlin::http::fuzz::http_head,
+        "world" => dunlin::sim::fuzz::world,
         other => panic!("fuzz/corpus/{other} has no body here: add it to this match"),
     }
 }
 
-/// Mutations per corpus file.
-const MUTATIONS: u32 = 200;
+/// Mutations per corpus file: fewer where one run is a whole life.
+fn mutations(target: &str) -> u32 {
+    if target == "world" { 20 } else { 200 }
+}
 
 #[test]
 fn every_corpus_file_passes_its_target() {
@@ -38,7 +43,7 @@ fn mutations_of_corpus_files_pass_too() {
         let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
         let mut random = Random(0x2545_F491_4F6C_DD1D);
         for (file, seed) in files.iter().zip(&seeds) {
-            for _ in 0..MUTATIONS {
+            for _ in 0..mutations(&folder) {
                 let mut data = seed.clone();
                 for _ in 0..1 + random.below(3) {
                     mutate(&mut data, &seeds, &mut random);
