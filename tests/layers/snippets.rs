@@ -233,6 +233,10 @@ fn tests_of_a_room_may_use_the_outside_but_no_other_room() {
         "src/ws/frame.rs",
         "#[cfg(any(test, feature = \"sim\"))] fn f(a: [u8; 2]) { std::fs::read(p).unwrap(); }",
     );
+    keeps(
+        "src/log.rs",
+        "#[cfg(test)] mod tests { use serde_json::Value; }",
+    );
     breaks(
         "src/ws/frame.rs",
         "#[cfg(test)] mod tests { use crate::hub::Hub; }",
