@@ -397,6 +397,7 @@ fn small_rules_of_a_file() {
     );
     breaks("src/hub/a.rs", "fn f() { a\n.unwrap() }", 2, "`.unwrap()`");
     keeps("src/cli.rs", "fn f() { println!(\"a\"); }");
+    keeps("src/sim/run.rs", "fn f() { eprintln!(\"a\"); }");
     breaks(
         "src/hub/a.rs",
         "fn f() { eprintln!(\"a\"); }",
