@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The body of a fuzz target, by the name of its corpus folder.
 fn body(target: &str) -> fn(&[u8]) {
     match target {
+        "command" => dunlin::dialect::fuzz::command,
         "frame_header" => dunlin::ws::fuzz::frame_header,
         "frame_stream" => dunlin::ws::fuzz::frame_stream,
         "handshake" => dunlin::ws::fuzz::handshake,
