@@ -137,8 +137,8 @@ fn hierachain_javascript_with_a_key_in_the_url() {
 
     let url = dunlin.ws("/ws");
     let mut client = Child::start(&mut node_document("hierachain.mjs", &url, 300, &[]));
-    client.line("WebSocket error:");
-    client.line("🔌 Disconnected");
+    client.sooner_or_later("WebSocket error:");
+    client.sooner_or_later("🔌 Disconnected");
     assert_eq!(client.count("Connected to"), 0, "{:?}", client.seen);
 }
 

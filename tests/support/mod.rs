@@ -71,7 +71,17 @@ impl Child {
         self.process.id()
     }
 
-    /// Waits for the next line that contains `part` and gives it whole.
+    /// Waits for a line that contains `part`, unless it was there already: what goes to stdout and what goes to
+    /// stderr may change places.
+    #[track_caller]
+    pub(crate) fn sooner_or_later(&mut self, part: &str) {
+        if self.count(part) == 0 {
+            self.line(part);
+        }
+    }
+
+    /// Waits for the next line that contains `part` and gives it whole. Only the order within stdout and within stderr
+    /// is certain.
     #[track_caller]
     pub(crate) fn line(&mut self, part: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
