@@ -491,3 +491,16 @@ fn a_ping_is_not_dropped_as_the_oldest_message() {
     world.advance_ms(20_000);
     assert!(!a.is_over());
 }
+
+#[test]
+fn a_mistyped_path_does_not_cost_the_connection() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.send_bytes(b"GET /nope HTTP/1.1\r\nHost: sim\r\n\r\n");
+    assert_eq!(a.answer().unwrap().status(), 404);
+    assert!(!a.is_ended());
+    // What may still be under way behind a refusal is not guessed at.
+    a.send_bytes(b"POST /nope HTTP/1.1\r\nHost: sim\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(a.answer().unwrap().status(), 404);
+    assert!(a.is_ended());
+}

@@ -7,7 +7,7 @@ use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::{Core, draining_response};
 use super::{ReadOutcome, read_some};
-use crate::http::{self, BodyReader, Head, HttpError, Response};
+use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
 use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 
@@ -426,7 +426,8 @@ impl Core {
         self.refuse(http, head, response, reason);
     }
 
-    /// Answers, counts, notes and closes: what follows on this connection would be guesswork.
+    /// Answers, counts, notes. The connection is kept only if nothing of this request can still be under way:
+    /// behind an unread body or a refused upgrade, what follows would be guesswork.
     fn refuse(&mut self, http: &mut Http, head: &Head, response: Response, reason: &'static str) {
         self.hub.metrics.refuse(reason);
         let (peer, status) = (http.peer, response.status);
@@ -437,7 +438,9 @@ impl Core {
                 head.path()
             )
         });
-        self.answer(http, response, head.method() == "HEAD", false);
+        let is_whole = head.body() == Ok(BodyLength::None) && !ws::wants_upgrade(head.headers());
+        let keep_alive = is_whole && head.keep_alive();
+        self.answer(http, response, head.method() == "HEAD", keep_alive);
     }
 
     fn refuse_http(&mut self, http: &mut Http, error: HttpError) {
