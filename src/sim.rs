@@ -57,7 +57,8 @@
 //! | `app.rs` | the application that random runs talk to, and its diary |
 //! | `model.rs` | what every subscriber must receive, computed from the diary |
 //! | `actor.rs` | a peer with a character: polite, slow, rude, or a plain HTTP client |
-//! | `run.rs` | [`Run`]: one random life of a world, and its oracles |
+//! | `run.rs` | [`Run`]: one random life of a world |
+//! | `oracles.rs` | what must hold after each step, at rest, and at the end |
 //! | `fuzz.rs` | the body of the fuzz target |
 //!
 //! **Never in here:** `net`, a real clock, a real socket.
@@ -69,6 +70,7 @@ mod client;
 #[doc(hidden)]
 pub mod fuzz;
 mod model;
+mod oracles;
 mod peer;
 mod run;
 mod socket;

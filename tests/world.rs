@@ -31,7 +31,8 @@ fn quarter(first: u64) {
         return;
     }
     let mut all = Summary::default();
-    for seed in (first..number("DUNLIN_SEEDS").unwrap_or(SEEDS)).step_by(4) {
+    let seeds = number("DUNLIN_SEEDS").unwrap_or(SEEDS);
+    for seed in (first..seeds).step_by(4) {
         let one = live(seed, false);
         all.sessions += one.sessions;
         all.received += one.received;
@@ -43,6 +44,9 @@ fn quarter(first: u64) {
     }
     println!("{all:?}");
     // A world in which nothing happens finds nothing.
+    if seeds < SEEDS {
+        return;
+    }
     assert!(all.sessions > 1_000 && all.received > 50_000 && all.heard > 5_000);
     assert!(all.dropped > 500 && all.slow > 40 && all.requests > 1_000 && all.refused > 200);
 }

@@ -73,6 +73,11 @@ impl Client {
         self.then_run(|peer| peer.out.extend(bytes));
     }
 
+    /// A 101 that answers this key opens the WebSocket, whoever wrote the request.
+    pub fn expect_upgrade_with(&mut self, key: &str) {
+        self.peer().expect_upgrade(key);
+    }
+
     /// Writes bytes into its window and leaves it at that: the server finds them when the world runs again.
     pub fn write_only(&mut self, bytes: &[u8]) {
         let mut peer = self.peer();

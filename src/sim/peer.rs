@@ -168,6 +168,13 @@ impl Peer {
         self.stage = Stage::Http { key: Some(key) };
     }
 
+    /// A 101 is welcome if it answers this key.
+    pub(crate) fn expect_upgrade(&mut self, key: &str) {
+        self.stage = Stage::Http {
+            key: Some(key.to_owned()),
+        };
+    }
+
     pub(crate) fn send_frame(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
         let key = self.random.mask_key();
         let header = FrameHeader {

@@ -25,13 +25,13 @@ use crate::server::{On, RouteSettings, WorkerSettings};
 /// A world that lives by itself.
 #[derive(Debug)]
 pub struct Run {
-    inner: Inner,
+    pub(super) inner: Inner,
     chooser: Chooser,
-    actors: Vec<Actor>,
+    pub(super) actors: Vec<Actor>,
     diary: Diary,
-    model: Model,
+    pub(super) model: Model,
     next_id: u32,
-    draining: bool,
+    pub(super) draining: bool,
     /// Milliseconds that went by since everybody last had the time to act.
     unhurried_ms: u64,
     steps: u32,
@@ -189,7 +189,7 @@ impl Run {
         }
     }
 
-    fn say(&self, what: &str) {
+    pub(super) fn say(&self, what: &str) {
         if self.verbose {
             eprintln!("{:5} {:9} ms  {what}", self.steps, self.inner.now.ms);
         }
@@ -362,7 +362,7 @@ impl Run {
     }
 
     /// Polite peers do what is due: they finish what they have begun, deliver, and read unless they are slow.
-    fn hurry(&mut self) {
+    pub(super) fn hurry(&mut self) {
         self.unhurried_ms = 0;
         for actor in &mut self.actors {
             if actor.kind != Kind::Rude {
@@ -393,7 +393,7 @@ impl Run {
     }
 
     /// Takes the diary and everybody's inbox to the model.
-    fn absorb(&mut self) {
+    pub(super) fn absorb(&mut self) {
         let entries: Vec<_> = self.diary.borrow_mut().drain(..).collect();
         for entry in entries {
             if self.verbose {
@@ -455,146 +455,6 @@ impl Run {
         }
     }
 
-    /// What holds at any time.
-    fn sweep(&mut self) {
-        self.absorb();
-        self.inner.worker.check_invariants();
-        for (key, bytes, frames) in self.inner.worker.outboxes() {
-            assert!(
-                bytes <= OUTBOX_BYTES_MAX + REPLY_BYTES
-                    && frames <= OUTBOX_FRAMES_MAX + REPLY_FRAMES,
-                "the outbox of connection {key} holds {frames} frames, {bytes} bytes"
-            );
-        }
-        for at in 0..self.actors.len() {
-            self.judge(at);
-        }
-        let draining = self.draining;
-        let inner = &self.inner;
-        self.actors.retain(|actor| {
-            let peer = &inner.peers[actor.peer];
-            draining || !(actor.is_judged && peer.wire.borrow().gone)
-        });
-    }
-
-    /// Whatever ended for a polite peer must have had a reason that it knows.
-    fn judge(&mut self, at: usize) {
-        let draining = self.draining;
-        let actor = &mut self.actors[at];
-        let peer = &self.inner.peers[actor.peer];
-        let id = actor.id;
-        let cut_off = peer.is_over() && actor.got_close.is_none();
-        let excused = actor.broke_off
-            || actor.kind == Kind::Rude
-            || actor.asked_late
-            || (draining && cut_off)
-            || (actor.kind == Kind::Slow && actor.stalled_longest >= 4_000 && cut_off);
-        if !excused && let Some(complaint) = &peer.complaint {
-            panic!("{id} ({:?}) complains: {complaint}", actor.kind);
-        }
-        if actor.is_judged {
-            return;
-        }
-        if actor.is_polite()
-            && let Some(code) = actor.got_close
-        {
-            let slow = actor.kind == Kind::Slow && !actor.drops_oldest && code == 1013;
-            let known =
-                actor.codes.contains(&code) || slow || (draining && code == 1012) || code == 4000; // Somebody has kicked it.
-            assert!(known, "{id} ({:?}) was closed with {code}", actor.kind);
-        }
-        if !peer.is_over() {
-            return;
-        }
-        actor.is_judged = true;
-        if excused {
-            return;
-        }
-        match actor.kind {
-            Kind::Polite | Kind::Slow => {
-                assert!(
-                    actor.got_close.is_some(),
-                    "{id} ({:?}) was dropped without a close frame{}",
-                    actor.kind,
-                    if peer.was_reset { " (reset)" } else { "" }
-                );
-                // Everything that was queued before the end, unless the end was for being slow.
-                let missing = self.model.missing(id);
-                assert!(
-                    actor.got_close == Some(1013) || missing == 0,
-                    "{id} was closed in order, but {missing} messages are missing"
-                );
-            }
-            Kind::Http => assert!(
-                actor.due.is_empty() && !peer.was_reset,
-                "{id}: the connection was ended with {} answers due",
-                actor.due.len()
-            ),
-            Kind::Rude => {}
-        }
-    }
-
-    /// Everybody reads and everything moves until it rests; then nothing may be left to do.
-    fn quiet(&mut self) {
-        self.say("Quiet");
-        for actor in self.actors.iter_mut().filter(|a| a.kind != Kind::Rude) {
-            let peer = &mut self.inner.peers[actor.peer];
-            peer.reading = true;
-            peer.wire.borrow_mut().set_window(1 << 16);
-            actor.stalled_since = None;
-        }
-        self.hurry();
-        assert!(
-            self.inner.worker.is_idle(),
-            "the worker rests with work on its lists"
-        );
-        let mut somebody_refuses_to_read = false;
-        for actor in &self.actors {
-            let peer = &self.inner.peers[actor.peer];
-            let wire = peer.wire.borrow();
-            if wire.gone {
-                continue;
-            }
-            if !peer.reading {
-                somebody_refuses_to_read = true;
-                continue;
-            }
-            let key = self.inner.keys[actor.peer];
-            let full = wire.to_client.bytes.len() >= wire.to_client.window;
-            assert!(
-                wire.to_server.bytes.is_empty() || self.inner.worker.is_waiting(key) || full,
-                "quiet, but {} bytes of {} lie unread",
-                wire.to_server.bytes.len(),
-                actor.id
-            );
-            if !actor.is_polite() || peer.is_over() || !peer.is_open() {
-                continue;
-            }
-            let missing = self.model.missing(actor.id);
-            assert!(missing == 0, "quiet, but {} misses {missing}", actor.id);
-            assert!(
-                actor.sent.is_empty() || !peer.closing.is_open() || peer.ends,
-                "quiet, but {} was not heard",
-                actor.id
-            );
-        }
-        if !somebody_refuses_to_read {
-            assert_eq!(
-                self.inner.worker.hub().queued_frames(),
-                0,
-                "quiet, but frames wait"
-            );
-        }
-        if let Some(what) = self.inner.worker.idle_buffers() {
-            panic!("quiet, but {what}");
-        }
-        assert_eq!(
-            self.model.channels(),
-            self.inner.worker.hub().channels() - self.inner.worker.users(),
-            "channels"
-        );
-    }
-
     fn drain(&mut self) {
         self.say("Drain");
         self.draining = true;
@@ -638,21 +498,10 @@ impl Run {
                 _ => break,
             }
         }
-        let worker = &self.inner.worker;
-        assert_eq!(worker.connections(), 0, "somebody has stayed");
-        assert_eq!(worker.hub().sessions(), 0, "a session has stayed");
-        assert_eq!(worker.hub().channels(), 0, "a channel has stayed");
-        assert_eq!(worker.hub().queued_frames(), 0, "a frame has stayed");
-        assert_eq!(worker.hub().queued_bytes(), 0, "bytes have stayed");
-        assert_eq!(self.model.open(), 0, "an on_close is missing");
-        if let Some(what) = worker.leftovers() {
-            panic!("the house is empty, but {what}");
-        }
+        self.check_empty();
     }
 }
 
-const OUTBOX_BYTES_MAX: usize = 6 << 10;
-const OUTBOX_FRAMES_MAX: usize = 20;
-/// What a short write left of replies, which is never dropped, a marker, a pong and a ping may come on top.
-const REPLY_BYTES: usize = 24 << 10;
-const REPLY_FRAMES: usize = 4;
+/// Of the routes' sessions: small, so that it is reached.
+pub(super) const OUTBOX_BYTES_MAX: usize = 6 << 10;
+pub(super) const OUTBOX_FRAMES_MAX: usize = 20;

@@ -1,0 +1,98 @@
+//! Scenarios that can be named: one worker, a few clients, a virtual clock.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `handshake.rs` | the opening handshake, end to end |
+//! | `closing.rs` | the closing handshake, from both sides |
+//! | `timing.rs` | pings, time-outs, standstills |
+//! | `limits.rs` | each limit at n and n + 1 |
+//! | `slow.rs` | slow consumers, replies that pile up |
+//! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
+//! | `drain.rs` | going down gently |
+//! | `library.rs` | what a user of the library may rely on |
+
+#![allow(clippy::unwrap_used)]
+
+mod closing;
+mod drain;
+mod handshake;
+mod http;
+mod library;
+mod limits;
+mod slow;
+mod timing;
+
+use dunlin::http::Response;
+use dunlin::server::{RouteSettings, WorkerSettings};
+use dunlin::sim::World;
+use dunlin::{CloseCode, Context, Handler, Message, Outcome, Reply, Request, Ticket};
+
+/// `join X`, `pub X text`, `close code`, `big n`, `bad`; anything else comes back. HTTP: the body comes back,
+/// after `?ms=`; `?never` has no answer.
+#[derive(Default)]
+struct App;
+
+impl Handler for App {
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        let Message::Text(text) = message else {
+            cx.send(message);
+            return;
+        };
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "join" => assert!(cx.subscribe(rest).is_ok()),
+            "pub" => {
+                let (channel, text) = rest.split_once(' ').unwrap();
+                cx.publish(channel, Message::Text(text)).unwrap();
+            }
+            "close" => cx.close(CloseCode(rest.parse().unwrap()), "as ordered"),
+            "big" => assert!(cx.send_text(&"x".repeat(rest.parse().unwrap()))),
+            "bad" => {
+                if cx.bad_message() {
+                    cx.send_text("bad");
+                }
+            }
+            _ => assert!(cx.send_text(text)),
+        }
+    }
+
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
+        if request.query("never").is_some() {
+            return Reply::Later(cx.ticket());
+        }
+        match request.query("ms") {
+            Some(ms) => Reply::Later(cx.timer(ms.parse().unwrap())),
+            None => {
+                let mut response = Response::new(200);
+                response.body = request.body.to_vec();
+                Reply::Now(response)
+            }
+        }
+    }
+
+    fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, _: Outcome<'_>) {
+        cx.reply(ticket, Response::text(200, "later"));
+    }
+
+    fn gap_marker(&self, missed: u32) -> Option<String> {
+        Some(format!("gap {missed}"))
+    }
+}
+
+/// The app on `/app`.
+fn world() -> World {
+    world_with(|_| {}, |_| {})
+}
+
+fn world_with(
+    worker: impl FnOnce(&mut WorkerSettings),
+    route: impl FnOnce(&mut RouteSettings),
+) -> World {
+    let mut settings = WorkerSettings::default();
+    worker(&mut settings);
+    let mut world = World::new(settings);
+    let mut settings = RouteSettings::default();
+    route(&mut settings);
+    world.route_with("/app", settings, App::default);
+    world
+}
