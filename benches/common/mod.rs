@@ -8,9 +8,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// What the command line asks for.
+#[derive(Clone)]
 pub(crate) struct Bench {
     filter: Option<String>,
     quick: bool,
+    parts: usize,
 }
 
 /// One contender of a group: its name, and what it does.
@@ -23,6 +25,16 @@ impl Bench {
         Self {
             quick: !args.iter().any(|arg| arg == "--bench"),
             filter: args.into_iter().find(|arg| !arg.starts_with('-')),
+            parts: 1,
+        }
+    }
+
+    /// One operation does the same thing so many times: the times printed are those of one of them.
+    #[allow(dead_code)] // Not every bench counts in parts.
+    pub(crate) fn per(&self, parts: usize) -> Self {
+        Self {
+            parts,
+            ..self.clone()
         }
     }
 
@@ -56,12 +68,13 @@ impl Bench {
         let mut base = None;
         for ((contender, _), samples) in contenders.iter().zip(&mut samples) {
             samples.sort_by(f64::total_cmp);
-            let (least, median) = (samples[0], samples[samples.len() / 2]);
+            let parts = self.parts as f64;
+            let (least, median) = (samples[0] / parts, samples[samples.len() / 2] / parts);
             let ratio = median / *base.get_or_insert(median);
             let rate = if bytes == 0 {
                 String::new()
             } else {
-                format!("{:8.2} GB/s", bytes as f64 / least)
+                format!("{:8.2} GB/s", bytes as f64 / parts / least)
             };
             println!(
                 "{name:<28} {contender:<12} min {least:>10.1} ns  median {median:>10.1} ns  x{ratio:<6.2}{rate}"
