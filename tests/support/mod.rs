@@ -195,7 +195,16 @@ impl Dunlin {
     /// With settings as environment variables.
     #[track_caller]
     pub(crate) fn start_with(settings: &[(&str, &str)], flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_dunlin")), settings, flags)
+    }
+
+    /// By a command that becomes the program.
+    #[track_caller]
+    pub(crate) fn start_by(
+        mut command: Command,
+        settings: &[(&str, &str)],
+        flags: &[&str],
+    ) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("DUNLIN_") {
                 command.env_remove(name);
