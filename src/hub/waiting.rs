@@ -54,12 +54,6 @@ impl Hub {
         self.outbox(index).map_or(0, Outbox::bytes)
     }
 
-    /// Frames in a session's outbox, and messages in them.
-    #[cfg(feature = "sim")]
-    pub(crate) fn outbox_len(&self, index: u32) -> usize {
-        self.outbox(index).map_or(0, Outbox::len)
-    }
-
     /// Users with a session.
     #[cfg(feature = "sim")]
     pub(crate) fn users(&self) -> usize {

@@ -493,16 +493,30 @@ impl<T: Transport> Worker<T> {
     }
 }
 
+/// How much waits for a session.
+#[cfg(feature = "sim")]
+#[derive(Debug)]
+pub(crate) struct OutboxSize {
+    pub(crate) route: u16,
+    pub(crate) frames: usize,
+    /// All but the first, of which a part may be on the wire.
+    pub(crate) tail_bytes: usize,
+}
+
 /// What the simulated world asks.
 #[cfg(feature = "sim")]
 impl<T: Transport> Worker<T> {
-    /// Key, bytes and frames of the outbox of every session that is open.
-    pub(crate) fn outboxes(&self) -> Vec<(usize, usize, usize)> {
-        let open = self.connections.iter().filter_map(|(key, connection)| {
-            let (session, _) = connection.session()?;
+    /// The outbox of every session that is open.
+    pub(crate) fn outboxes(&self) -> Vec<OutboxSize> {
+        let open = self.connections.iter().filter_map(|(_, connection)| {
+            let (session, route) = connection.session()?;
             let hub = &self.core.hub;
-            hub.is_open(session)
-                .then(|| (key, hub.outbox_bytes(session), hub.outbox_len(session)))
+            let sizes = || hub.outbox_frames(session).map(<[u8]>::len);
+            hub.is_open(session).then(|| OutboxSize {
+                route,
+                frames: sizes().count(),
+                tail_bytes: sizes().skip(1).sum(),
+            })
         });
         open.collect()
     }
@@ -542,7 +556,12 @@ impl<T: Transport> Worker<T> {
                 }
                 Phase::Linger { .. } => false,
             };
-            idle.then(|| format!("connection {key} owns a buffer that it does not need"))
+            idle.then(|| {
+                format!(
+                    "connection {key} owns a buffer that it does not need: {:?}",
+                    connection.phase
+                )
+            })
         })
     }
 

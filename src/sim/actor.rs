@@ -31,6 +31,8 @@ pub(crate) struct Actor {
     pub(crate) kind: Kind,
     /// On the route that drops the oldest.
     pub(crate) drops_oldest: bool,
+    /// On the route of large messages, where nobody publishes: its own replies pile up, and it is never slow.
+    pub(crate) is_bulk: bool,
     /// Has asked for a WebSocket.
     pub(crate) is_ws: bool,
     /// Messages sent that the application has not heard yet.
@@ -55,6 +57,9 @@ pub(crate) struct Actor {
     pub(crate) got_close: Option<u16>,
     /// It was told that it broke a rule, or may have been; from then on it sees nothing through.
     pub(crate) misbehaved: bool,
+    pings: u32,
+    /// The payload of its newest ping, until the pong has come.
+    pub(crate) last_ping: Option<Vec<u8>>,
     /// Has said `join` once.
     has_joined: bool,
     /// In the middle of a fragmented message.
@@ -70,6 +75,7 @@ impl Actor {
             id,
             kind,
             drops_oldest,
+            is_bulk: false,
             is_ws: false,
             sent: VecDeque::new(),
             codes: Vec::new(),
@@ -82,6 +88,8 @@ impl Actor {
             stalled_longest: 0,
             got_close: None,
             misbehaved: false,
+            pings: 0,
+            last_ping: None,
             has_joined: false,
             unfinished: None,
             is_judged: false,
@@ -91,6 +99,11 @@ impl Actor {
     /// It keeps the rules: every complaint about it would be a bug of ours.
     pub(crate) fn is_polite(&self) -> bool {
         matches!(self.kind, Kind::Polite | Kind::Slow)
+    }
+
+    /// Large messages through a keyhole would take for ever.
+    pub(crate) fn window_min(&self) -> usize {
+        if self.is_bulk { 1024 } else { 1 }
     }
 
     /// Its first bytes.
@@ -103,7 +116,11 @@ impl Actor {
             }
             _ => {
                 self.is_ws = true;
-                let route = if self.drops_oldest { "feed" } else { "work" };
+                let route = match (self.is_bulk, self.drops_oldest) {
+                    (true, _) => "bulk",
+                    (false, true) => "feed",
+                    (false, false) => "work",
+                };
                 let early = if chooser.one_in(4) { "?early=1" } else { "" };
                 let target = format!("/{route}/{}{early}", self.id);
                 let protocols: &[&str] = if chooser.one_in(4) { &["a", "b"] } else { &[] };
@@ -139,6 +156,10 @@ impl Actor {
         }
         let channel = ["a", "b", "c"][chooser.index(3)];
         let text = match chooser.index(16) {
+            0..=14 if self.is_bulk => match chooser.index(2) {
+                0 => format!("big {}", chooser.below(60_000)),
+                _ => format!("echo {}", "e".repeat(chooser.index(3_000))),
+            },
             _ if !self.has_joined => {
                 self.has_joined = true;
                 format!("join {channel}")
@@ -208,11 +229,14 @@ impl Actor {
     }
 
     fn control(&mut self, peer: &mut Peer, chooser: &mut Chooser) {
-        let payload = vec![b'.'; chooser.index(126)];
+        let mut payload = vec![b'.'; chooser.index(120)];
         if chooser.one_in(3) {
             peer.send_frame(true, OpCode::Pong, &payload);
         } else {
+            self.pings += 1;
+            payload.extend(self.pings.to_be_bytes());
             peer.send_frame(true, OpCode::Ping, &payload);
+            self.last_ping = Some(payload);
         }
     }
 

@@ -124,10 +124,14 @@ impl Run {
         };
         let mut feed = route.clone();
         feed.session.slow = SlowPolicy::DropOldest;
+        let mut bulk = route.clone();
+        bulk.session = SessionLimits::default();
+        // In the order of these, routes are numbered.
         for (template, settings, drops) in [
             ("/work/{id}", route.clone(), false),
             ("/feed/{id}", feed, true),
             ("/http/{id}", route, false),
+            ("/bulk/{id}", bulk, false),
         ] {
             let app = Box::new(App::new(diary.clone(), drops));
             let added = inner.worker.route(template, On::Every, settings, app);
@@ -265,12 +269,13 @@ impl Run {
                 if peer.reading {
                     actor.stalled_since = None;
                 } else {
-                    peer.wire.borrow_mut().set_window(chooser.size(9));
+                    let window = chooser.size(9).max(actor.window_min());
+                    peer.wire.borrow_mut().set_window(window);
                     actor.stalled_since = Some(self.inner.now.ms);
                 }
             }
             Step::Window if matches!(actor.kind, Kind::Slow | Kind::Rude) => {
-                let window = chooser.size(17);
+                let window = chooser.size(17).max(actor.window_min());
                 peer.wire.borrow_mut().set_window(window);
             }
             _ => {}
@@ -301,20 +306,24 @@ impl Run {
             (2, Kind::Rude),
         ];
         let kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
+        let drops_oldest = chooser.one_in(2);
+        let is_bulk = kind != Kind::Rude && chooser.one_in(6);
+        // Large messages byte by byte would take for ever.
+        let least = if is_bulk { 10 } else { 0 };
         let faults = Faults {
-            read_max: 1 << chooser.below(17),
-            write_max: 1 << chooser.below(17),
+            read_max: 1 << (least + chooser.below(17 - least)),
+            write_max: 1 << (least + chooser.below(17 - least)),
             interrupt_every: [0, 0, 2, 3, 7][chooser.index(5)],
             short_read_drains: chooser.one_in(3),
             chatty: chooser.one_in(3),
         };
-        let drops_oldest = chooser.one_in(2);
         let index = self.inner.accept(from, 0);
         let mut actor = Actor::new(index, self.next_id, kind, drops_oldest, self.inner.now.ms);
+        actor.is_bulk = is_bulk;
         self.next_id += 1;
         let peer = &mut self.inner.peers[index];
         peer.wire.borrow_mut().faults = faults;
-        if self.chooser.one_in(4) {
+        if !is_bulk && self.chooser.one_in(4) {
             peer.cut = 1 + self.chooser.index(20);
         }
         actor.begin(peer, &mut self.chooser);
