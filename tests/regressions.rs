@@ -504,3 +504,18 @@ fn a_mistyped_path_does_not_cost_the_connection() {
     assert_eq!(a.answer().unwrap().status(), 404);
     assert!(a.is_ended());
 }
+
+#[test]
+fn a_message_whose_reply_paused_its_reader_does_not_stay_in_memory() {
+    let mut world = chat(|_| {});
+    let mut a = world.connect("/chat");
+    a.stop_reading();
+    a.window(1);
+    a.send_text("big 60000");
+    a.send_frame(false, OpCode::Text, b"big ");
+    a.send_frame(true, OpCode::Continuation, b"20000");
+    a.window(1 << 16);
+    a.resume_reading();
+    assert_eq!(a.texts().len(), 2);
+    world.check_idle();
+}

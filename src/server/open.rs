@@ -185,6 +185,9 @@ impl Core {
                 open = again;
                 if self.hub.outbox_bytes(session) > PAUSE_BYTES {
                     open.paused = true;
+                    if data.is_empty() {
+                        continue; // The decoder takes back what the last message was lent from.
+                    }
                     open.extra
                         .get_or_insert_default()
                         .backlog

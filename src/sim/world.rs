@@ -281,6 +281,16 @@ impl World {
         self.inner.borrow().worker.check_invariants();
     }
 
+    /// Checks that no connection with nothing unfinished owns a buffer.
+    ///
+    /// # Panics
+    /// When one does.
+    pub fn check_idle(&self) {
+        if let Some(what) = self.inner.borrow().worker.idle_buffers() {
+            panic!("{what}");
+        }
+    }
+
     /// Sets the machine's wall clock: the time in milliseconds since 1970.
     pub fn set_unix_ms(&mut self, unix_ms: u64) {
         self.inner.borrow_mut().now.unix_ms = unix_ms;
