@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use super::Exit;
 use super::args::Args;
 use super::terminal::say;
+use crate::dialect::string_member;
 use crate::http::percent_encode;
 use crate::log::is_unprintable;
 use crate::net::{self, Client, ClientError, HttpAnswer, Received};
@@ -234,12 +235,9 @@ fn post(args: &Args, url: &str, key: Option<&str>, message: &[u8]) -> Result<(),
 
 /// What an answer says in words: the `detail` of a problem (RFC 9457), else its text.
 fn detail(body: &[u8]) -> String {
-    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let detail = problem
-        .as_ref()
-        .and_then(|problem| problem.get("detail")?.as_str());
-    let text = detail.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    printable(text.trim())
+    let text = String::from_utf8_lossy(body);
+    let detail = string_member(&text, "detail");
+    printable(detail.as_ref().unwrap_or(&text).trim())
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub use hierachain::{
     HieraChain, HieraChainIngest, HieraChainMode, HieraChainOptions, HieraChainStatus,
 };
 pub use json::{Json, JsonError, JsonHandler, send_json};
+#[cfg(feature = "cli")]
+pub(crate) use members::string_member;
 pub use pubsub::{PubSub, PubSubOptions};
 
 use crate::http::Response;
