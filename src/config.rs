@@ -31,6 +31,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub};
+use crate::hub::Handler;
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
@@ -80,8 +81,7 @@ impl Config {
             Ok(config) => Ok(config),
             Err(more) => {
                 problems.extend(more);
-                problems.sort_by(|a, b| a.origin.cmp(&b.origin));
-                Err(problems)
+                Err(in_order(problems))
             }
         }
     }
@@ -110,25 +110,30 @@ impl Config {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
             let on = On::Listeners(vec![route.listener]);
             let options = &route.options;
-            server = match route.dialect {
-                Dialect::HieraChain => server.route_with(path, on, settings, || chain.clone()),
-                Dialect::HieraChainStatus => {
-                    server.route_with(path, on, settings, || chain.status())
-                }
-                Dialect::HieraChainPublish => {
-                    server.route_with(path, on, settings, || chain.ingest())
-                }
-                Dialect::PubSub => {
-                    server.route_with(path, on, settings, || PubSub::new(options.pubsub))
-                }
-                Dialect::Echo => server.route_with(path, on, settings, || Echo::new(options.echo)),
-                Dialect::Chat => server.route_with(path, on, settings, || Chat::new(options.chat)),
-                Dialect::Health => server.route_with(path, on, settings, || Health),
-                Dialect::Metrics => server.route_with(path, on, settings, || MetricsPage),
+            let handler: Box<dyn Handler> = match route.dialect {
+                Dialect::HieraChain => Box::new(chain.clone()),
+                Dialect::HieraChainStatus => Box::new(chain.status()),
+                Dialect::HieraChainPublish => Box::new(chain.ingest()),
+                Dialect::PubSub => Box::new(PubSub::new(options.pubsub)),
+                Dialect::Echo => Box::new(Echo::new(options.echo)),
+                Dialect::Chat => Box::new(Chat::new(options.chat)),
+                Dialect::Health => Box::new(Health),
+                Dialect::Metrics => Box::new(MetricsPage),
             };
+            server = server.route_boxed(path, on, settings, handler);
         }
         server
     }
+}
+
+/// Problems by origin. They come nearly in this order, so each is soon in its place.
+fn in_order(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut ordered: Vec<Problem> = Vec::with_capacity(problems.len());
+    for problem in problems {
+        let at = ordered.partition_point(|earlier| earlier.origin <= problem.origin);
+        ordered.insert(at, problem);
+    }
+    ordered
 }
 
 /// Something that is wrong with a configuration.

@@ -168,7 +168,7 @@ fn command_named(word: String) -> Result<String, String> {
     if COMMANDS.contains(&word.as_str()) {
         return Ok(word);
     }
-    let near = nearest(&word, COMMANDS);
+    let near = nearest(&word, &COMMANDS);
     let hint = near.map_or_else(
         || format!(": there are {}", COMMANDS.join(", ")),
         |near| format!(", did you mean {near:?}?"),
@@ -178,7 +178,7 @@ fn command_named(word: String) -> Result<String, String> {
 
 fn unknown_flag(name: &str) -> String {
     let names = SETTINGS.iter().map(|(flag, ..)| *flag).chain(OTHERS);
-    let near = nearest(name, names);
+    let near = nearest(name, &names.collect::<Vec<_>>());
     let hint = near
         .map(|near| format!(", did you mean --{near}?"))
         .unwrap_or_default();

@@ -3,10 +3,8 @@
 //! A route's settings come in layers, and the later one wins: the defaults beside the fields, the dialect's
 //! own, `[limits]` and the top of the file, the dialect's table, the route itself.
 
-use std::collections::BTreeMap;
-
-use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options};
-use super::record::{Origin, Record, RouteRecord, Written};
+use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS};
+use super::record::{Origin, Record, RouteRecord, Settings, Written};
 use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
 use super::{Config, Problem, machine, nearest};
@@ -14,6 +12,7 @@ use crate::hub::SlowPolicy;
 use crate::net::{Address, ServerError};
 use crate::random::Random;
 use crate::server::{Keys, Origins, RouteError, RouteSettings};
+use crate::ws::Subprotocols;
 
 /// A named listener with its addresses.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ pub(super) fn globals(record: &Record) -> Global {
         global.worker.hub.memory_budget_bytes = bytes;
     }
     for setting in GLOBAL {
-        if let Some(written) = record.settings.get(&(setting.section, setting.name)) {
+        if let Some(written) = record.settings.get(setting.section, setting.name) {
             (setting.set)(&mut global, &written.value);
         }
     }
@@ -72,14 +71,12 @@ pub(super) fn values(record: &Record, section: &str) -> RouteValues {
 pub(super) fn written<'r>(
     record: &'r Record,
     section: &str,
-    home: &'static str,
-    name: &'static str,
+    home: &str,
+    name: &str,
 ) -> Option<&'r Written> {
-    let dialect = super::dialects::SECTIONS
-        .into_iter()
-        .find(|s| *s == section);
-    let own = dialect.and_then(|dialect| record.settings.get(&(dialect, name)));
-    own.or_else(|| record.settings.get(&(home, name)))
+    let of_dialect = SECTIONS.contains(&section);
+    let own = record.settings.get(section, name).filter(|_| of_dialect);
+    own.or_else(|| record.settings.get(home, name))
 }
 
 pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
@@ -149,17 +146,23 @@ impl Build<'_> {
         self.problems.push(Problem::at(origin, message));
     }
 
-    fn origin(&self, section: &'static str, name: &'static str) -> Origin {
-        let written = self.record.settings.get(&(section, name));
-        written.map_or(Origin::Default, |written| written.origin.clone())
+    /// What holds for all routes is wrong once, not once per route.
+    fn problem_once(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn listeners(&mut self, global: &Global) -> Vec<Listener> {
         let mut listeners: Vec<Listener> = Vec::new();
         let record = self.record;
         let fixed = [
-            (MAIN, &global.listen, self.origin("", "listen")),
-            (CONTROL, &global.control, self.origin("", "control")),
+            (MAIN, &global.listen, record.settings.origin("", "listen")),
+            (
+                CONTROL,
+                &global.control,
+                record.settings.origin("", "control"),
+            ),
         ];
         let more = record
             .listeners
@@ -190,7 +193,7 @@ impl Build<'_> {
         }
         if self.problems.is_empty() && listeners.iter().all(|l| l.addresses.is_empty()) {
             let message = "there is no address to listen on: set `listen`".to_owned();
-            self.problem(self.origin("", "listen"), message);
+            self.problem(record.settings.origin("", "listen"), message);
         }
         listeners
     }
@@ -205,7 +208,7 @@ impl Build<'_> {
                         path: (*path).to_owned(),
                         listener: (*listener).to_owned(),
                         dialect: *dialect,
-                        settings: BTreeMap::new(),
+                        settings: Settings::default(),
                         origin: Origin::Default,
                     }),
             );
@@ -222,7 +225,8 @@ impl Build<'_> {
         let mut routes = Vec::new();
         for record in records {
             let Some(listener) = listeners.iter().find(|l| l.name == record.listener) else {
-                let near = nearest(&record.listener, listeners.iter().map(|l| l.name.as_str()));
+                let names: Vec<&str> = listeners.iter().map(|l| l.name.as_str()).collect();
+                let near = nearest(&record.listener, &names);
                 let hint = near.map_or_else(
                     || ": define it with [[listener]]".to_owned(),
                     |near| format!(", did you mean {near:?}?"),
@@ -244,7 +248,6 @@ impl Build<'_> {
     fn route(&mut self, record: RouteRecord, listener: &Listener) -> Option<Route> {
         let section = record.dialect.section();
         let mut values = values(self.record, section);
-        let own = |name: &str| record.settings.contains_key(name);
         if record.dialect == Dialect::Health {
             // A probe carries no key, and `ok` tells nobody anything.
             values.keys.clear();
@@ -254,78 +257,51 @@ impl Build<'_> {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
         for setting in ROUTE {
-            if let Some(written) = record.settings.get(setting.name) {
+            if let Some(written) = record.settings.get("", setting.name) {
                 (setting.set)(&mut values, &written.value);
             }
         }
         // The place to blame for a value: the route's own line, or the one that holds for all.
         let record_of_all = self.record;
-        let blame = |name: &'static str| {
-            let of_all = ["", "limits"]
-                .into_iter()
-                .find_map(|home| written(record_of_all, section, home, name));
-            let written = record.settings.get(name).or(of_all);
+        let blame = |name: &str| {
+            let own = record.settings.get("", name);
+            let of_all = || written(record_of_all, section, "", name);
+            let of_limits = || written(record_of_all, section, "limits", name);
+            let written = own.or_else(of_all).or_else(of_limits);
             written.map_or_else(|| record.origin.clone(), |written| written.origin.clone())
         };
-        let mut fine = true;
-        let mut problem = |name, message: String| {
-            fine = false;
-            let problem = Problem::at(blame(name), message);
-            // What holds for all routes is wrong once, not once per route.
-            if !self.problems.contains(&problem) {
-                self.problems.push(problem);
-            }
-        };
-        let mut keys = values.keys.clone();
+        let mut wrong = Wrong::default();
+        let own = |name: &str| record.settings.get("", name).is_some();
+        let mut keys = std::mem::take(&mut values.keys);
         // Keys of the route's own are not opened to the keys of everybody.
         if let Some(path) = values
             .keys_file
             .as_ref()
             .filter(|_| own("keys_file") || !own("keys"))
         {
-            match std::fs::read_to_string(path) {
-                Ok(text) => {
-                    let lines = text.lines().map(str::trim);
-                    let read: Vec<&str> = lines
-                        .filter(|l| !l.is_empty() && !l.starts_with('#'))
-                        .collect();
-                    if read.is_empty() {
-                        problem(
-                            "keys_file",
-                            format!("the keys file {} has no key in it", path.display()),
-                        );
-                    }
-                    if own("keys_file") && !own("keys") {
-                        keys.clear();
-                    }
-                    keys.extend(read.into_iter().map(str::to_owned));
-                }
+            let text = match std::fs::read_to_string(path) {
+                Ok(text) => text,
                 Err(error) => {
                     let mut missing = Problem::file("keys file", path, &error);
                     missing.origin = blame("keys_file");
-                    if !self.problems.contains(&missing) {
-                        self.problems.push(missing);
-                    }
+                    self.problem_once(missing);
                     return None;
                 }
-            }
-        }
-        for key in &keys {
-            if key == COVERED {
-                problem(
-                    "keys",
-                    format!(
-                        "{COVERED:?} stands for a key that --print-config did not show: put the key there"
-                    ),
-                );
-            } else if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-                problem(
-                    "keys",
-                    "a key is made of printable ASCII without spaces, and one here is not"
-                        .to_owned(),
+            };
+            let read = keys_in(&text);
+            if read.is_empty() {
+                let path = path.display();
+                wrong.say(
+                    "keys_file",
+                    format!("the keys file {path} has no key in it"),
                 );
             }
+            if own("keys_file") && !own("keys") {
+                keys.clear();
+            }
+            keys.extend(read);
         }
+        check_keys(&keys, &mut wrong);
         let mut settings = values.settings;
         settings.keys = Keys::new(keys);
         if values.keys_forbid {
@@ -336,39 +312,12 @@ impl Build<'_> {
         }
         match origins(&values.origins) {
             Ok(origins) => settings.origins = origins,
-            Err(message) => problem("origins", message),
+            Err(message) => wrong.say("origins", message),
         }
-        let session = &settings.session;
-        if session.slow == SlowPolicy::DropOldest && record.dialect != Dialect::PubSub {
-            problem(
-                "slow",
-                format!(
-                    "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and {:?} cannot",
-                    record.dialect.name()
-                ),
-            );
-        }
-        if session.outbox_bytes_max < settings.ws.message_bytes_max
-            && record.dialect.speaks_websocket()
-        {
-            problem(
-                "outbox_bytes_max",
-                format!(
-                    "`outbox_bytes_max` = {} is smaller than `message_bytes_max` = {}: \
-                     the largest message could never be delivered",
-                    session.outbox_bytes_max, settings.ws.message_bytes_max
-                ),
-            );
-        }
-        if let crate::ws::Subprotocols::List(list) = &settings.subprotocols
-            && list
-                .iter()
-                .any(|name| name.is_empty() || !name.bytes().all(is_token_byte))
-        {
-            problem(
-                "subprotocols",
-                "a subprotocol is a token: letters, digits, `-._`".to_owned(),
-            );
+        check_settings(record.dialect, &settings, &mut wrong);
+        let fine = wrong.0.is_empty();
+        for (name, message) in wrong.0 {
+            self.problem_once(Problem::at(blame(name), message));
         }
         fine.then(|| Route {
             path: record.path.clone(),
@@ -408,8 +357,8 @@ impl Build<'_> {
                  public_without_keys = true\n"
             );
             let origin = match listener.name.as_str() {
-                MAIN => self.origin("", "listen"),
-                CONTROL => self.origin("", "control"),
+                MAIN => self.record.settings.origin("", "listen"),
+                CONTROL => self.record.settings.origin("", "control"),
                 name => {
                     let record = self.record.listeners.iter().find(|l| l.name == name);
                     record.map_or(Origin::Default, |l| l.origin.clone())
@@ -417,6 +366,68 @@ impl Build<'_> {
             };
             self.problem(origin, message);
         }
+    }
+}
+
+/// What is wrong with a route, by the setting that is to blame.
+#[derive(Default)]
+struct Wrong(Vec<(&'static str, String)>);
+
+impl Wrong {
+    fn say(&mut self, name: &'static str, message: String) {
+        self.0.push((name, message));
+    }
+}
+
+/// One key per line; empty lines and comments aside.
+fn keys_in(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn check_keys(keys: &[String], wrong: &mut Wrong) {
+    for key in keys {
+        if key == COVERED {
+            let message = format!(
+                "{COVERED:?} stands for a key that --print-config did not show: put the key there"
+            );
+            wrong.say("keys", message);
+        } else if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            let message =
+                "a key is made of printable ASCII without spaces, and one here is not".to_owned();
+            wrong.say("keys", message);
+        }
+    }
+}
+
+/// Settings that do not go together, or not with the dialect.
+fn check_settings(dialect: Dialect, settings: &RouteSettings, wrong: &mut Wrong) {
+    let session = &settings.session;
+    if session.slow == SlowPolicy::DropOldest && dialect != Dialect::PubSub {
+        let message = format!(
+            "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and {:?} cannot",
+            dialect.name()
+        );
+        wrong.say("slow", message);
+    }
+    if session.outbox_bytes_max < settings.ws.message_bytes_max && dialect.speaks_websocket() {
+        let message = format!(
+            "`outbox_bytes_max` = {} is smaller than `message_bytes_max` = {}: \
+             the largest message could never be delivered",
+            session.outbox_bytes_max, settings.ws.message_bytes_max
+        );
+        wrong.say("outbox_bytes_max", message);
+    }
+    if let Subprotocols::List(list) = &settings.subprotocols
+        && list
+            .iter()
+            .any(|name| name.is_empty() || !name.bytes().all(is_token_byte))
+    {
+        let message = "a subprotocol is a token: letters, digits, `-._`".to_owned();
+        wrong.say("subprotocols", message);
     }
 }
 

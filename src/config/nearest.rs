@@ -1,18 +1,15 @@
 //! The nearest name to a mistyped one.
 
 /// The candidate that is fewest edits away, if that is few enough to be meant.
-pub(crate) fn nearest<'n>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
     // Nobody types names this long by hand, and the comparison takes quadratic time.
     if name.len() > 64 {
         return None;
     }
     let bound = (name.chars().count() / 3).clamp(1, 4);
     candidates
-        .into_iter()
-        .map(|candidate| (edits(name, candidate), candidate))
+        .iter()
+        .map(|candidate| (edits(name, candidate), *candidate))
         .filter(|(edits, _)| *edits <= bound)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
@@ -55,9 +52,9 @@ mod tests {
     #[test]
     fn only_near_names_are_suggested() {
         let names = ["listen", "control", "limits"];
-        assert_eq!(nearest("lisen", names), Some("listen"));
-        assert_eq!(nearest("contorl", names), Some("control"));
-        assert_eq!(nearest("quux", names), None);
-        assert_eq!(nearest(&"x".repeat(100), names), None);
+        assert_eq!(nearest("lisen", &names), Some("listen"));
+        assert_eq!(nearest("contorl", &names), Some("control"));
+        assert_eq!(nearest("quux", &names), None);
+        assert_eq!(nearest(&"x".repeat(100), &names), None);
     }
 }

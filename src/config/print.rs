@@ -8,9 +8,9 @@ use std::fmt::Write;
 use super::Config;
 use super::build::{globals, values, written};
 use super::dialects::{CONTROL, MAIN, SECTIONS};
-use super::record::{Origin, Record};
-use super::table::{GLOBAL, ROUTE, Setting};
-use super::value::{Value, quoted};
+use super::record::{Origin, Record, origin_of};
+use super::table::{GLOBAL, ROUTE};
+use super::value::quoted;
 
 pub(super) fn print(config: &Config) -> String {
     let record = &config.record;
@@ -19,16 +19,17 @@ pub(super) fn print(config: &Config) -> String {
     for section in ["", "log", "limits"] {
         heading(&mut out, section);
         for setting in GLOBAL.iter().filter(|s| s.section == section) {
-            let origin = match record.settings.get(&(section, setting.name)) {
+            let origin = match record.settings.get(section, setting.name) {
                 Some(written) => written.origin.clone(),
                 None => default_origin(setting.name, &global.worker.hub),
             };
-            line(&mut out, setting, &(setting.get)(&global), &origin);
+            let value = (setting.get)(&global).to_toml(setting.kind);
+            entry(&mut out, setting.name, &value, &origin);
         }
         for setting in ROUTE.iter().filter(|s| s.section == section) {
-            let origin = record.settings.get(&(section, setting.name));
-            let origin = origin.map_or(Origin::Default, |written| written.origin.clone());
-            line(&mut out, setting, &(setting.get)(&base), &origin);
+            let origin = record.settings.origin(section, setting.name);
+            let value = (setting.get)(&base).to_toml(setting.kind);
+            entry(&mut out, setting.name, &value, &origin);
         }
     }
     for section in SECTIONS {
@@ -40,9 +41,13 @@ pub(super) fn print(config: &Config) -> String {
             let differs =
                 ["", "limits"].contains(&setting.section) && value != (setting.get)(&base);
             if own || differs {
-                let origin = written(record, section, setting.section, setting.name);
-                let origin = origin.map_or(Origin::Default, |written| written.origin.clone());
-                line(&mut out, setting, &value, &origin);
+                let origin = origin_of(written(record, section, setting.section, setting.name));
+                entry(
+                    &mut out,
+                    setting.name,
+                    &value.to_toml(setting.kind),
+                    &origin,
+                );
             }
         }
     }
@@ -103,8 +108,9 @@ fn routes(out: &mut String, config: &Config) {
             &record.origin,
         );
         for setting in ROUTE {
-            if let Some(written) = record.settings.get(setting.name) {
-                line(out, setting, &written.value, &written.origin);
+            if let Some(written) = record.settings.get("", setting.name) {
+                let value = written.value.to_toml(setting.kind);
+                entry(out, setting.name, &value, &written.origin);
             }
         }
     }
@@ -114,10 +120,6 @@ fn heading(out: &mut String, section: &str) {
     if !section.is_empty() {
         _ = write!(out, "\n[{section}]\n");
     }
-}
-
-fn line<S>(out: &mut String, setting: &Setting<S>, value: &Value, origin: &Origin) {
-    entry(out, setting.name, &value.to_toml(setting.kind), origin);
 }
 
 fn entry(out: &mut String, name: &str, value: &str, origin: &Origin) {

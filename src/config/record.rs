@@ -3,7 +3,7 @@
 //! Nothing is put together here. Each value is checked against its setting's kind, so that a mistake is
 //! reported at the place where it was made; whether the values make sense together is decided later.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,34 @@ impl fmt::Debug for Written {
     }
 }
 
+/// Values by table and name. There are a few dozen settings, so looking one up means looking through them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings(Vec<(&'static str, &'static str, Written)>);
+
+impl Settings {
+    pub(crate) fn get(&self, section: &str, name: &str) -> Option<&Written> {
+        let mut all = self.0.iter();
+        let found = all.find(|(s, n, _)| *n == name && *s == section);
+        found.map(|(.., written)| written)
+    }
+
+    /// Where a setting was written, if it was.
+    pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
+        origin_of(self.get(section, name))
+    }
+
+    /// What is written later wins.
+    fn put(&mut self, section: &'static str, name: &'static str, written: Written) {
+        self.0.retain(|(s, n, _)| (*s, *n) != (section, name));
+        self.0.push((section, name, written));
+    }
+}
+
+/// Where a value comes from that may not have been written.
+pub(crate) fn origin_of(written: Option<&Written>) -> Origin {
+    written.map_or(Origin::Default, |written| written.origin.clone())
+}
+
 #[derive(Debug)]
 pub(crate) struct ListenerRecord {
     pub(crate) name: String,
@@ -69,14 +97,15 @@ pub(crate) struct RouteRecord {
     pub(crate) path: String,
     pub(crate) listener: String,
     pub(crate) dialect: Dialect,
-    pub(crate) settings: BTreeMap<&'static str, Written>,
+    /// Of its own, all in the table `""`.
+    pub(crate) settings: Settings,
     pub(crate) origin: Origin,
 }
 
 /// Everything that was written, by table and name.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    pub(crate) settings: BTreeMap<(&'static str, &'static str), Written>,
+    pub(crate) settings: Settings,
     pub(crate) listeners: Vec<ListenerRecord>,
     pub(crate) routes: Vec<RouteRecord>,
     pub(crate) problems: Vec<Problem>,
@@ -109,51 +138,59 @@ impl Known {
 }
 
 /// The settings that may stand in a table.
-fn known_in(section: &str) -> impl Iterator<Item = Known> {
-    let global = GLOBAL
-        .iter()
-        .filter(move |s| s.section == section)
+fn known_in(section: &str) -> Vec<Known> {
+    let global = GLOBAL.iter().filter(|s| s.section == section);
+    let mut known: Vec<Known> = global
         .map(|s| Known {
             name: s.name,
             kind: s.kind,
             fits: Fits::Global(s.set),
-        });
-    let dialect = SECTIONS.contains(&section);
-    let route = ROUTE
-        .iter()
-        .filter(move |s| {
-            s.section == section || dialect && (s.section.is_empty() || s.section == "limits")
         })
-        .map(|s| Known {
-            name: s.name,
-            kind: s.kind,
-            fits: Fits::Route(s.set),
-        });
-    global.chain(route)
+        .collect();
+    let of_all = if SECTIONS.contains(&section) {
+        ["", "limits"]
+    } else {
+        [section; 2]
+    };
+    known.extend(of_routes([section, of_all[0], of_all[1]]));
+    known
 }
 
 /// The settings that may stand in a route of this dialect.
-fn known_in_route(dialect: Dialect) -> impl Iterator<Item = Known> {
+fn known_in_route(dialect: Dialect) -> Vec<Known> {
     // HieraChain's routes share one state, so its options are the server's and not a route's.
-    let own = if dialect.section() == "hierachain" {
-        ""
-    } else {
-        dialect.section()
+    let own = match dialect.section() {
+        "hierachain" => "",
+        section => section,
     };
-    ROUTE
-        .iter()
-        .filter(move |s| s.section.is_empty() || s.section == "limits" || s.section == own)
+    of_routes(["", "limits", own])
+}
+
+/// The settings of routes in any of these tables.
+fn of_routes(sections: [&str; 3]) -> Vec<Known> {
+    let route = ROUTE.iter().filter(|s| sections.contains(&s.section));
+    route
         .map(|s| Known {
             name: s.name,
             kind: s.kind,
             fits: Fits::Route(s.set),
         })
+        .collect()
+}
+
+fn find(known: &[Known], name: &str) -> Option<Known> {
+    known.iter().find(|known| known.name == name).copied()
+}
+
+fn names_of(known: &[Known]) -> Vec<&'static str> {
+    known.iter().map(|known| known.name).collect()
 }
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
 const TABLES: [&str; 6] = ["limits", "log", "hierachain", "pubsub", "chat", "echo"];
 const LISTS: [&str; 2] = ["listener", "route"];
+const LISTENER_NAMES: [&str; 2] = ["name", "address"];
 
 /// Variables that are not settings: of the clients, and the configuration file's own.
 const OTHER_VARIABLES: [&str; 3] = ["DUNLIN_CONFIG", "DUNLIN_URL", "DUNLIN_KEY"];
@@ -196,19 +233,12 @@ impl Record {
     }
 
     fn read_environment(&mut self, environment: &[(String, String)]) {
-        let all: Vec<(&'static str, Known)> =
-            ["", "limits", "log", "hierachain", "pubsub", "chat", "echo"]
-                .into_iter()
-                .flat_map(|section| known_in(section).map(move |known| (section, known)))
-                .collect();
-        let variable = |section: &str, name: &str| {
-            let path = if section.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{section}__{name}")
-            };
-            format!("{PREFIX}{}", path.to_ascii_uppercase())
-        };
+        let mut all = Vec::new();
+        for section in ["", "limits", "log", "hierachain", "pubsub", "chat", "echo"] {
+            for known in known_in(section) {
+                all.push((variable(section, known.name), section, known));
+            }
+        }
         for (name, text) in environment {
             if !name.starts_with(PREFIX)
                 || OTHER_VARIABLES.contains(&name.as_str())
@@ -217,12 +247,9 @@ impl Record {
                 continue;
             }
             let origin = Origin::Environment(name.clone());
-            let found = all
-                .iter()
-                .find(|(section, known)| variable(section, known.name) == *name);
-            let Some((section, known)) = found else {
-                let names: Vec<String> = all.iter().map(|(s, k)| variable(s, k.name)).collect();
-                let message = unknown("setting", name, names.iter().map(String::as_str), "");
+            let Some((_, section, known)) = all.iter().find(|(own, ..)| own == name) else {
+                let names: Vec<&str> = all.iter().map(|(own, ..)| own.as_str()).collect();
+                let message = unknown("setting", name, &names, "");
                 self.problems.push(Problem::at(origin, message));
                 continue;
             };
@@ -231,14 +258,11 @@ impl Record {
     }
 
     fn read_flag(&mut self, flag: &'static str, name: &str, values: &[String]) {
-        let sections = ["", "log"];
-        let mut found = sections
-            .into_iter()
-            .flat_map(|s| known_in(s).map(move |known| (s, known)));
-        let Some((section, known)) = found.find(|(section, known)| {
-            *name == *known.name
-                || name.strip_prefix("log.") == Some(known.name) && *section == "log"
-        }) else {
+        let (section, name) = match name.strip_prefix("log.") {
+            Some(name) => ("log", name),
+            None => ("", name),
+        };
+        let Some(known) = find(&known_in(section), name) else {
             return;
         };
         let origin = Origin::Flag(flag);
@@ -246,7 +270,7 @@ impl Record {
             Kind::List | Kind::Secrets => {
                 let value = Value::List(values.to_vec());
                 self.settings
-                    .insert((section, known.name), Written { value, origin });
+                    .put(section, known.name, Written { value, origin });
             }
             _ => {
                 let text = values.last().map(String::as_str).unwrap_or_default();
@@ -257,13 +281,22 @@ impl Record {
 
     fn take(&mut self, section: &'static str, known: Known, text: &str, origin: Origin) {
         match Value::from_text(known.kind, known.name, text).and_then(|v| known.check(v)) {
-            Ok(value) => {
-                self.settings
-                    .insert((section, known.name), Written { value, origin });
-            }
+            Ok(value) => self
+                .settings
+                .put(section, known.name, Written { value, origin }),
             Err(message) => self.problems.push(Problem::at(origin, message)),
         }
     }
+}
+
+/// The variable of a setting.
+fn variable(section: &str, name: &str) -> String {
+    let mut variable = match section {
+        "" => format!("{PREFIX}{name}"),
+        _ => format!("{PREFIX}{section}__{name}"),
+    };
+    variable.make_ascii_uppercase();
+    variable
 }
 
 /// Kubernetes and container links put variables of this form beside every process when a service is called
@@ -271,6 +304,14 @@ impl Record {
 fn is_link(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     rest == "PORT" || rest == "NAME" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+}
+
+type Key<'t> = Spanned<Cow<'t, str>>;
+type Item<'t> = Spanned<DeValue<'t>>;
+
+/// The keys of a table with their values.
+fn entries<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Item<'a>)> {
+    table.iter().collect()
 }
 
 /// A file while it is read.
@@ -297,7 +338,7 @@ impl File<'_> {
     }
 
     fn read(&mut self, top: &DeTable<'_>) {
-        for (key, value) in top.iter() {
+        for (key, value) in entries(top) {
             let name: &str = key.get_ref();
             if let Some(section) = TABLES.into_iter().find(|table| *table == name) {
                 match value.get_ref() {
@@ -313,20 +354,16 @@ impl File<'_> {
     }
 
     fn read_section(&mut self, section: &'static str, table: &DeTable<'_>) {
-        for (key, value) in table.iter() {
+        for (key, value) in entries(table) {
             self.read_setting(section, key, value);
         }
     }
 
-    fn read_setting(
-        &mut self,
-        section: &'static str,
-        key: &Spanned<std::borrow::Cow<'_, str>>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
+    fn read_setting(&mut self, section: &'static str, key: &Key<'_>, value: &Item<'_>) {
         let name: &str = key.get_ref();
-        let Some(known) = known_in(section).find(|known| known.name == name) else {
-            let mut names: Vec<&str> = known_in(section).map(|known| known.name).collect();
+        let all = known_in(section);
+        let Some(known) = find(&all, name) else {
+            let mut names = names_of(&all);
             if section.is_empty() {
                 names.extend(TABLES);
                 names.extend(LISTS);
@@ -336,22 +373,31 @@ impl File<'_> {
             } else {
                 format!(" in [{section}]")
             };
-            let message = unknown("key", name, names, &place);
+            let message = unknown("key", name, &names, &place);
             self.problem(key.span(), message);
             return;
         };
-        match Value::from_toml(known.kind, name, value.get_ref()).and_then(|v| known.check(v)) {
-            Ok(value) => {
-                let origin = self.origin(key.span());
-                self.record
-                    .settings
-                    .insert((section, known.name), Written { value, origin });
-            }
-            Err(message) => self.problem(value.span(), message),
+        if let Some(written) = self.value(known, key, value) {
+            self.record.settings.put(section, known.name, written);
         }
     }
 
-    fn read_list(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+    /// A setting's value, if it may be that.
+    fn value(&mut self, known: Known, key: &Key<'_>, value: &Item<'_>) -> Option<Written> {
+        let read = Value::from_toml(known.kind, known.name, value.get_ref());
+        match read.and_then(|value| known.check(value)) {
+            Ok(value) => Some(Written {
+                value,
+                origin: self.origin(key.span()),
+            }),
+            Err(message) => {
+                self.problem(value.span(), message);
+                None
+            }
+        }
+    }
+
+    fn read_list(&mut self, name: &str, value: &Item<'_>) {
         let tables = value.get_ref().as_array().map(|items| {
             let tables = items
                 .iter()
@@ -390,14 +436,10 @@ impl File<'_> {
     }
 
     fn read_listener(&mut self, at: Range<usize>, table: &DeTable<'_>) {
-        for (key, _) in table.iter() {
-            if !["name", "address"].contains(&&**key.get_ref()) {
-                let message = unknown(
-                    "key",
-                    key.get_ref(),
-                    ["name", "address"],
-                    " in [[listener]]",
-                );
+        for (key, _) in entries(table) {
+            let name: &str = key.get_ref();
+            if !LISTENER_NAMES.contains(&name) {
+                let message = unknown("key", name, &LISTENER_NAMES, " in [[listener]]");
                 self.problem(key.span(), message);
             }
         }
@@ -435,31 +477,27 @@ impl File<'_> {
         };
         let Some(dialect) = Dialect::ALL.into_iter().find(|d| d.name() == dialect) else {
             let at = table.get("dialect").map_or(at, Spanned::span);
-            let message = unknown("dialect", &dialect, Dialect::ALL.map(Dialect::name), "");
+            let message = unknown("dialect", &dialect, &Dialect::ALL.map(Dialect::name), "");
             self.problem(at, message);
             return;
         };
-        let mut settings = BTreeMap::new();
-        for (key, value) in table.iter() {
+        let all = known_in_route(dialect);
+        let mut settings = Settings::default();
+        for (key, value) in entries(table) {
             let name: &str = key.get_ref();
             if ROUTE_NAMES.contains(&name) {
                 continue;
             }
-            let Some(known) = known_in_route(dialect).find(|known| known.name == name) else {
-                let names = known_in_route(dialect)
-                    .map(|known| known.name)
-                    .chain(ROUTE_NAMES);
+            let Some(known) = find(&all, name) else {
+                let mut names = names_of(&all);
+                names.extend(ROUTE_NAMES);
                 let place = format!(" in a route of dialect {:?}", dialect.name());
-                let message = unknown("key", name, names, &place);
+                let message = unknown("key", name, &names, &place);
                 self.problem(key.span(), message);
                 continue;
             };
-            match Value::from_toml(known.kind, name, value.get_ref()).and_then(|v| known.check(v)) {
-                Ok(value) => {
-                    let origin = self.origin(key.span());
-                    settings.insert(known.name, Written { value, origin });
-                }
-                Err(message) => self.problem(value.span(), message),
+            if let Some(written) = self.value(known, key, value) {
+                settings.put("", known.name, written);
             }
         }
         self.record.routes.push(RouteRecord {
@@ -473,12 +511,7 @@ impl File<'_> {
 }
 
 /// What to say about a name that is none, with the nearest one or the table where it belongs.
-pub(crate) fn unknown<'n>(
-    what: &str,
-    name: &str,
-    names: impl IntoIterator<Item = &'n str>,
-    place: &str,
-) -> String {
+fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> String {
     let mut message = format!("unknown {what} {name:?}{place}");
     let elsewhere = || {
         let global = GLOBAL.iter().map(|s| (s.section, s.name));

@@ -119,7 +119,7 @@ impl Value {
             Kind::Text => Ok(Self::Text(text.to_owned())),
             Kind::Choice(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
             Kind::Choice(words) => {
-                let near = super::nearest(text, words.iter().copied());
+                let near = super::nearest(text, words);
                 let hint = near
                     .map(|n| format!(", did you mean {n:?}?"))
                     .unwrap_or_default();

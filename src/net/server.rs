@@ -92,13 +92,23 @@ impl Server {
 
     /// Serves a path template with settings of its own, on some listeners.
     pub fn route_with<H: Handler + 'static>(
-        mut self,
+        self,
         template: &str,
         on: On,
         settings: RouteSettings,
         handler: impl FnOnce() -> H,
     ) -> Self {
-        let handler: Box<dyn Handler> = Box::new(handler());
+        self.route_boxed(template, on, settings, Box::new(handler()))
+    }
+
+    /// The same for any handler.
+    pub(crate) fn route_boxed(
+        mut self,
+        template: &str,
+        on: On,
+        settings: RouteSettings,
+        handler: Box<dyn Handler>,
+    ) -> Self {
         self.routes.push(Planned {
             template: template.to_owned(),
             on,
