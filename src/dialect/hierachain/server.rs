@@ -177,12 +177,11 @@ impl Selection {
             }
             types_json.push_str(item.get());
             // Only a string ever equals the type of an event.
-            if item.get().starts_with('"') {
-                topics.push(Topic::new(&chain, Some(&event_type)));
+            let topic = Topic::new(&chain, Some(&event_type));
+            if item.get().starts_with('"') && !topics.contains(&topic) {
+                topics.push(topic);
             }
         }
-        topics.sort_unstable();
-        topics.dedup();
         Ok(Self {
             topics,
             chain_json: chain_json.to_owned(),

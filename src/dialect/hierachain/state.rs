@@ -78,7 +78,7 @@ impl Member {
 }
 
 /// A chain, or one type of its events.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Topic {
     pub(super) chain: Box<str>,
     pub(super) event_type: Option<Box<str>>,
@@ -112,49 +112,58 @@ pub(super) fn channel(mode: Mode, chain: &str, event_type: Option<&str>) -> Stri
 /// count a session once for each of its subscriptions to a chain.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    chains: BTreeMap<Box<str>, usize>,
-    pairs: BTreeMap<Topic, usize>,
+    chains: Counts,
+    /// By chain and type, as in a channel's name.
+    pairs: Counts,
+}
+
+/// Sessions by the name of what they listen to. What nobody listens to is forgotten: the names are the clients'
+/// choice.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<Box<str>, usize>);
+
+impl Counts {
+    fn add(&mut self, name: &str) {
+        match self.0.get_mut(name) {
+            Some(count) => *count += 1,
+            None => _ = self.0.insert(name.into(), 1),
+        }
+    }
+
+    fn drop(&mut self, name: &str) {
+        if let Some(count) = self.0.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(name);
+            }
+        }
+    }
 }
 
 impl Tally {
     /// A session has these topics now.
     pub(super) fn enter(&mut self, topics: &[Topic]) {
-        for chain in distinct_chains(topics) {
-            *self.chains.entry(chain.into()).or_default() += 1;
-        }
-        for pair in topics.iter().filter(|t| t.event_type.is_some()) {
-            *self.pairs.entry(pair.clone()).or_default() += 1;
-        }
+        distinct_chains(topics).for_each(|chain| self.chains.add(chain));
+        pairs(topics).for_each(|pair| self.pairs.add(&pair));
     }
 
-    /// A session has these topics no longer. What nobody listens to is forgotten: the names are the clients' choice.
+    /// A session has these topics no longer.
     pub(super) fn leave(&mut self, topics: &[Topic]) {
-        for chain in distinct_chains(topics) {
-            if let Some(count) = self.chains.get_mut(chain) {
-                *count -= 1;
-                if *count == 0 {
-                    self.chains.remove(chain);
-                }
-            }
-        }
-        for pair in topics.iter().filter(|t| t.event_type.is_some()) {
-            if let Some(count) = self.pairs.get_mut(pair) {
-                *count -= 1;
-                if *count == 0 {
-                    self.pairs.remove(pair);
-                }
-            }
-        }
+        distinct_chains(topics).for_each(|chain| self.chains.drop(chain));
+        pairs(topics).for_each(|pair| self.pairs.drop(&pair));
     }
 
     /// Chains by name with the number of their sessions.
     pub(super) fn chains(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.chains.iter().map(|(chain, count)| (&**chain, *count))
+        self.chains
+            .0
+            .iter()
+            .map(|(chain, count)| (&**chain, *count))
     }
 
     /// Pairs of chain and event type that somebody listens to.
     pub(super) fn pairs(&self) -> usize {
-        self.pairs.len()
+        self.pairs.0.len()
     }
 }
 
@@ -166,4 +175,9 @@ fn distinct_chains(topics: &[Topic]) -> impl Iterator<Item = &str> {
             .any(|earlier| earlier.chain == topic.chain);
         (!seen).then_some(&*topic.chain)
     })
+}
+
+fn pairs(topics: &[Topic]) -> impl Iterator<Item = String> {
+    let typed = topics.iter().filter(|topic| topic.event_type.is_some());
+    typed.map(|topic| topic.channel(Mode::Server))
 }
