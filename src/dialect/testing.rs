@@ -108,6 +108,7 @@ impl House {
     }
 
     /// A guest at the door: in, or refused with this answer.
+    #[cfg(test)]
     pub(super) fn upgrade(
         &mut self,
         route: usize,
