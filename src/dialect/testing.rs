@@ -405,7 +405,12 @@ impl House {
                 .position(|g| g.here && g.session == session);
             if let Some(guest) = guest.filter(|_| self.hub.judge(session)) {
                 self.guests[guest].closed = Some(CloseCode::TRY_LATER);
-                self.close(guest, CloseCode::TRY_LATER, "slow consumer", Initiator::Server);
+                self.close(
+                    guest,
+                    CloseCode::TRY_LATER,
+                    "slow consumer",
+                    Initiator::Server,
+                );
             }
         }
         if self.hub.has_orders() {
