@@ -251,7 +251,7 @@ impl House {
     }
 
     fn outcome(&mut self, asked: Asked, outcome: Outcome<'_>) {
-        self.hub.calls.note_ended(asked.call.body.len());
+        self.hub.calls.note_ended(asked.call.bytes());
         let session = asked.session.and_then(|id| self.hub.index_of(id));
         let mut cx = Context::new(&mut self.hub, asked.route, session);
         self.handlers[asked.route as usize].on_outcome(&mut cx, asked.ticket, outcome);

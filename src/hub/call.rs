@@ -86,7 +86,7 @@ impl fmt::Display for TargetError {
 impl std::error::Error for TargetError {}
 
 /// One request to an application.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Call {
     /// Where to.
     pub target: Rc<Target>,
@@ -98,6 +98,29 @@ pub struct Call {
     pub body: Vec<u8>,
     /// From the moment the request is sent to the end of the answer, in milliseconds.
     pub timeout_ms: u64,
+}
+
+impl Call {
+    /// Bytes that wait with it: body and headers.
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        self.body.len() + headers.sum::<usize>()
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No header value, no body, no query: secrets live there.
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("host", &self.target.host)
+            .field("port", &self.target.port)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The end of a call, as the handler is told.

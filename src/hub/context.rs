@@ -56,6 +56,18 @@ impl<'a> Context<'a> {
             .is_some_and(|s| self.hub.send(s, message))
     }
 
+    /// Sends to many sessions, encoded once; answers how many took it. One named twice gets it once.
+    ///
+    /// # Errors
+    /// When the memory budget is used up; then nothing was queued anywhere.
+    pub fn send_many(
+        &mut self,
+        ids: &[ConnId],
+        message: Message<'_>,
+    ) -> Result<usize, PublishError> {
+        self.hub.send_many(ids, message)
+    }
+
     /// Closes this session with a code and a reason (at most 123 bytes travel, RFC 6455 §5.5).
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         if let Some(session) = self.session {
@@ -299,7 +311,7 @@ impl<'a> Context<'a> {
     pub fn call(&mut self, call: Call) -> Ticket {
         let ticket = self.hub.ticket();
         let session = self.id();
-        self.hub.calls.note_asked(call.body.len());
+        self.hub.calls.note_asked(call.bytes());
         self.hub.effects.push(Effect::Call {
             ticket,
             route: self.route,

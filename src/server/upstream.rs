@@ -306,7 +306,7 @@ impl Core {
     }
 
     fn tell(&mut self, queued: &Queued, outcome: Outcome<'_>) {
-        self.hub.calls.note_ended(queued.call.body.len());
+        self.hub.calls.note_ended(queued.call.bytes());
         self.calls.end(queued);
         let session = queued.session.and_then(|id| self.hub.index_of(id));
         if let Some(route) = self.routes.get_mut(queued.route as usize) {

@@ -91,8 +91,8 @@ impl TaprControl {
             [] => {}
             [member] => _ = cx.send_to(member.session, message),
             many => {
-                let channels: Vec<_> = many.iter().map(|member| &*member.channel).collect();
-                if let Err(why) = cx.publish_in(cx.space(), &channels, message) {
+                let sessions: Vec<_> = many.iter().map(|member| member.session).collect();
+                if let Err(why) = cx.send_many(&sessions, message) {
                     return failure(503, &why.to_string());
                 }
             }

@@ -44,7 +44,7 @@ pub use control::TaprControl;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{bad_request, only, unavailable};
+use super::{bad_request, only};
 use crate::http::Response;
 use crate::hub::{
     CloseInfo, Context, Handler, Locals, Outcome, Reply, Request, Target, TargetError, Ticket,
@@ -221,9 +221,6 @@ impl Handler for Tapr {
             Ok(member) => member,
             Err(why) => return Upgrade::Refuse(bad_request(cx, why)),
         };
-        if let Err(why) = cx.subscribe(&member.channel) {
-            return Upgrade::Refuse(unavailable(&why.to_string()));
-        }
         shared.members.insert(cx, Rc::new(member));
         Upgrade::accept()
     }

@@ -30,8 +30,6 @@ pub(super) struct Member {
     pub(super) cookie: Box<str>,
     /// Where the client comes from, in the words of the proxies in front; empty unless callbacks carry it.
     pub(super) forwarded_for: Box<str>,
-    /// The hub's channel with this one subscriber: a message to many is encoded once that way.
-    pub(super) channel: Box<str>,
     pub(super) opened_ms: u64,
     /// When it was last known to keep the ping rule.
     pub(super) alive_ms: Cell<u64>,
@@ -68,7 +66,6 @@ impl Member {
             user_agent: "".into(),
             cookie: "".into(),
             forwarded_for: "".into(),
-            channel: session.to_string().into(),
             opened_ms: now_ms,
             alive_ms: Cell::new(now_ms),
             received: Traffic::default(),

@@ -401,22 +401,6 @@ fn answers_of_the_application_are_replies_if_asked_for() {
 }
 
 #[test]
-fn a_connection_without_a_place_for_it_is_refused() {
-    let limits = HubLimits {
-        channels_max: 1,
-        ..HubLimits::default()
-    };
-    let house = House::with_limits(limits, SessionLimits::default());
-    let mut gateway = Gateway::in_house(house, options());
-    let alice = gateway.user("alice", "t");
-    let refused = gateway.house.upgrade(gateway.ws, "/ws", &[]).unwrap_err();
-    assert_eq!(refused.status, 503);
-    gateway.house.leave(alice);
-    gateway.user("bob", "t");
-    assert_eq!(gateway.list()["data"].as_array().unwrap().len(), 1);
-}
-
-#[test]
 fn secrets_are_not_shown() {
     let mut house = House::new();
     let tapr = Tapr::new(options());
