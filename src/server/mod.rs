@@ -14,6 +14,7 @@
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
 //! | `settings.rs` | every limit with its default |
+//! | `inspect.rs` | what the simulated world asks |
 //! | `transport.rs` | [`Transport`], the seam where tests put simulated sockets |
 //!
 //! **Never in here:** mio, `Instant::now`, a dialect.
@@ -25,6 +26,8 @@ mod calls;
 mod connection;
 mod deadline;
 mod drain;
+#[cfg(feature = "sim")]
+mod inspect;
 mod open;
 mod requests;
 mod router;
