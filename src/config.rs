@@ -30,7 +30,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dialect::{Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub};
+use crate::dialect::{
+    Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Tapr, TaprOptions,
+};
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
@@ -59,6 +61,7 @@ pub struct Config {
     /// What is served, in the order of the start-up lines.
     pub routes: Vec<Route>,
     hierachain: HieraChainOptions,
+    tapr: TaprOptions,
     record: Record,
 }
 
@@ -105,6 +108,7 @@ impl Config {
     /// The same without addresses, so that binding it only checks the routes.
     fn routes(&self) -> Server {
         let chain = HieraChain::new(self.hierachain);
+        let tapr = Tapr::new(self.tapr.clone());
         let mut server = Server::new().settings(self.worker.clone());
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
@@ -123,6 +127,11 @@ impl Config {
                 }
                 Dialect::Echo => server.route_with(path, on, settings, || Echo::new(options.echo)),
                 Dialect::Chat => server.route_with(path, on, settings, || Chat::new(options.chat)),
+                Dialect::Tapr => server.route_with(path, on, settings, || tapr.clone()),
+                Dialect::TaprList => server.route_with(path, on, settings, || tapr.list()),
+                Dialect::TaprSend => server.route_with(path, on, settings, || tapr.send()),
+                Dialect::TaprClose => server.route_with(path, on, settings, || tapr.close()),
+                Dialect::TaprDebug => server.route_with(path, on, settings, || tapr.debug()),
                 Dialect::Health => server.route_with(path, on, settings, || Health),
                 Dialect::Metrics => server.route_with(path, on, settings, || MetricsPage),
             };

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options};
+use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, TAPR};
 use super::record::{Origin, Record, RouteRecord, Written};
 use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
 use super::{Config, Problem, machine, nearest};
-use crate::hub::SlowPolicy;
+use crate::dialect::TaprOptions;
+use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, ServerError};
 use crate::random::Random;
 use crate::server::{Keys, Origins, RouteError, RouteSettings};
@@ -89,6 +90,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         problems: Vec::new(),
     };
     let listeners = build.listeners(&global);
+    let tapr = build.tapr();
     let routes = build.routes(&global, &listeners);
     if build.problems.is_empty() && !global.public_without_keys {
         build.refuse_public(&listeners, &routes);
@@ -105,6 +107,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         listeners,
         routes,
         hierachain,
+        tapr,
         record,
     };
     // Templates are the router's own business: it is asked with everything but the addresses.
@@ -160,6 +163,7 @@ impl Build<'_> {
         let fixed = [
             (MAIN, &global.listen, self.origin("", "listen")),
             (CONTROL, &global.control, self.origin("", "control")),
+            (TAPR, &global.tapr, self.origin("tapr", "listen")),
         ];
         let more = record
             .listeners
@@ -193,6 +197,27 @@ impl Build<'_> {
             self.problem(self.origin("", "listen"), message);
         }
         listeners
+    }
+
+    fn tapr(&mut self) -> TaprOptions {
+        let Options {
+            mut tapr,
+            tapr_callback: url,
+            ..
+        } = values(self.record, "tapr").options;
+        if !url.is_empty() {
+            match url.parse() {
+                Ok(target) => tapr.callback = Some(target),
+                Err(error) => {
+                    let error: TargetError = error;
+                    let message = format!(
+                        "{error}, or switch callbacks off with `callback` = \"\" in [tapr]"
+                    );
+                    self.problem(self.origin("tapr", "callback"), message);
+                }
+            }
+        }
+        tapr
     }
 
     fn routes(&mut self, global: &Global, listeners: &[Listener]) -> Vec<Route> {
@@ -250,7 +275,7 @@ impl Build<'_> {
             values.keys.clear();
             values.keys_file = None;
         }
-        if listener.name == CONTROL {
+        if listener.name == CONTROL || record.dialect.is_tapr_control() {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
         for setting in ROUTE {
@@ -410,6 +435,7 @@ impl Build<'_> {
             let origin = match listener.name.as_str() {
                 MAIN => self.origin("", "listen"),
                 CONTROL => self.origin("", "control"),
+                TAPR => self.origin("tapr", "listen"),
                 name => {
                     let record = self.record.listeners.iter().find(|l| l.name == name);
                     record.map_or(Origin::Default, |l| l.origin.clone())

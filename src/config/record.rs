@@ -134,11 +134,10 @@ fn known_in(section: &str) -> impl Iterator<Item = Known> {
 
 /// The settings that may stand in a route of this dialect.
 fn known_in_route(dialect: Dialect) -> impl Iterator<Item = Known> {
-    // HieraChain's routes share one state, so its options are the server's and not a route's.
-    let own = if dialect.section() == "hierachain" {
-        ""
-    } else {
-        dialect.section()
+    // The routes of these share one state, so their options are the server's and not a route's.
+    let own = match dialect.section() {
+        "hierachain" | "tapr" => "",
+        section => section,
     };
     ROUTE
         .iter()
@@ -152,7 +151,16 @@ fn known_in_route(dialect: Dialect) -> impl Iterator<Item = Known> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 6] = ["limits", "log", "hierachain", "pubsub", "chat", "echo"];
+const TABLES: [&str; 8] = [
+    "limits",
+    "log",
+    "calls",
+    "hierachain",
+    "pubsub",
+    "chat",
+    "echo",
+    "tapr",
+];
 const LISTS: [&str; 2] = ["listener", "route"];
 
 /// Variables that are not settings: of the clients, and the configuration file's own.
@@ -162,6 +170,7 @@ const PREFIX: &str = "DUNLIN_";
 impl Record {
     pub(crate) fn read(input: &Input) -> Self {
         let mut record = Self::default();
+        record.read_manifest(&input.environment);
         if let Some(path) = &input.file {
             record.read_file(path);
         }
@@ -170,6 +179,22 @@ impl Record {
             record.read_flag(flag, name, value);
         }
         record
+    }
+
+    /// The application's URL from the two variables that a manifest becomes; anything else overrides it.
+    fn read_manifest(&mut self, environment: &[(String, String)]) {
+        let value = |name| {
+            let mut found = environment.iter().filter(|(n, _)| n == name);
+            found.next().map_or("", |(_, value)| value.as_str())
+        };
+        let (port, path) = (value("WS_PORT"), value("WS_URL"));
+        if !port.is_empty() && !path.is_empty() {
+            let written = Written {
+                value: Value::Text(format!("http://127.0.0.1:{port}{path}")),
+                origin: Origin::Environment("WS_PORT and WS_URL".to_owned()),
+            };
+            self.settings.insert(("tapr", "callback"), written);
+        }
     }
 
     fn read_file(&mut self, path: &Path) {
@@ -196,11 +221,10 @@ impl Record {
     }
 
     fn read_environment(&mut self, environment: &[(String, String)]) {
-        let all: Vec<(&'static str, Known)> =
-            ["", "limits", "log", "hierachain", "pubsub", "chat", "echo"]
-                .into_iter()
-                .flat_map(|section| known_in(section).map(move |known| (section, known)))
-                .collect();
+        let all: Vec<(&'static str, Known)> = std::iter::once("")
+            .chain(TABLES)
+            .flat_map(|section| known_in(section).map(move |known| (section, known)))
+            .collect();
         let variable = |section: &str, name: &str| {
             let path = if section.is_empty() {
                 name.to_owned()
@@ -231,14 +255,10 @@ impl Record {
     }
 
     fn read_flag(&mut self, flag: &'static str, name: &str, values: &[String]) {
-        let sections = ["", "log"];
-        let mut found = sections
-            .into_iter()
-            .flat_map(|s| known_in(s).map(move |known| (s, known)));
-        let Some((section, known)) = found.find(|(section, known)| {
-            *name == *known.name
-                || name.strip_prefix("log.") == Some(known.name) && *section == "log"
-        }) else {
+        let (table, name) = name.split_once('.').unwrap_or(("", name));
+        let mut sections = [""].into_iter().chain(TABLES);
+        let section = sections.find(|s| *s == table).unwrap_or_default();
+        let Some(known) = known_in(section).find(|known| known.name == name) else {
             return;
         };
         let origin = Origin::Flag(flag);

@@ -405,6 +405,11 @@ impl<'a> Context<'a> {
                 "Bytes waiting in outboxes.",
                 self.hub.queued_bytes() as u64,
             ),
+            (
+                "calls",
+                "Calls to applications that wait or are under way.",
+                self.hub.calls.count as u64,
+            ),
         ])
     }
 
