@@ -391,3 +391,23 @@ fn the_drain_waits_for_the_last_calls() {
         .count();
     assert_eq!(closes, 10);
 }
+
+/// An application that is going down leaves connections in its queue that it never reads from.
+#[test]
+fn a_call_that_nobody_read_goes_out_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let server = Running::start(url, CallSettings::default());
+    let mut client = server.client();
+    let (unread, _) = listener.accept().unwrap();
+    assert!(unread.peek(&mut [0; 16]).unwrap() > 0);
+    drop(listener);
+    drop(unread); // with a request that nobody has read
+    let app = App::start(port, Arc::new(|body| ok(body.split_once(' ').unwrap().1)));
+    assert_eq!(text(&mut client), "200 open");
+    client.send(Message::Text("a")).unwrap();
+    assert_eq!(text(&mut client), "200 a");
+    assert!(app.next().ends_with(" open"));
+    assert!(app.next().ends_with(" a"));
+}

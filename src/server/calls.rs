@@ -12,10 +12,11 @@
 //! ```
 //!
 //! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
-//! doubling to 500 ms. A request that was sent is never sent again, with one exception: a kept-alive
-//! connection that ended before the first byte of an answer had most likely been closed by the application
-//! while it was idle (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the
-//! protocol that an application may see such a call twice rather than never).
+//! doubling to 500 ms. A request that was sent is never sent again, with one exception: when the
+//! connection ended before the first byte of an answer, the application had most likely closed it while it was
+//! idle, or was going down and left it unread in its queue. The call then goes out once more, and once only
+//! (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the protocol that an
+//! application may see such a call twice rather than never).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -29,7 +30,7 @@ pub(crate) struct Queued {
     pub(crate) route: u16,
     pub(crate) session: Option<ConnId>,
     pub(crate) call: Call,
-    /// It was sent once on a kept-alive connection that turned out to be closed.
+    /// It was sent once on a connection that ended without a byte of an answer.
     pub(crate) repeated: bool,
 }
 

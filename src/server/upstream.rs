@@ -27,8 +27,6 @@ pub(crate) struct Upstream {
     pub(crate) state: UpstreamState,
     /// When the state began.
     pub(crate) since: Tick,
-    /// Calls that this connection has carried.
-    calls: u32,
 }
 
 #[derive(Debug)]
@@ -60,7 +58,6 @@ impl<T: Transport> Worker<T> {
             endpoint,
             state: UpstreamState::Connecting,
             since: tick_at(now.ms),
-            calls: 0,
         };
         let phase = Phase::Upstream(Box::new(upstream));
         self.core.calls.note_made();
@@ -165,7 +162,6 @@ impl Core {
         );
         let reader = AnswerReader::new(self.settings.head, self.calls.settings().answer_bytes_max);
         upstream.since = tick_at(self.now.ms);
-        upstream.calls += 1;
         upstream.state = UpstreamState::Busy(Box::new(Exchange {
             queued,
             request,
@@ -327,8 +323,8 @@ impl Core {
             UpstreamState::Busy(exchange) => {
                 self.calls.note_gone(upstream.endpoint, key);
                 let Exchange { queued, reader, .. } = *exchange;
-                if upstream.calls > 1 && !reader.has_begun() && !queued.repeated {
-                    // It was closed while idle, and we wrote before we could know.
+                if !reader.has_begun() && !queued.repeated {
+                    // It was closed while idle, or is going down and has not read what we wrote.
                     self.calls.repeat(queued);
                 } else {
                     self.tell_failed(&queued, CallError::Broken);
