@@ -411,3 +411,32 @@ fn a_call_that_nobody_read_goes_out_again() {
     assert!(app.next().ends_with(" open"));
     assert!(app.next().ends_with(" a"));
 }
+
+/// Where one connection has ended like this, the others of that time may be about to.
+#[test]
+fn a_call_goes_out_again_on_a_connection_that_is_newer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let server = Running::start(url, CallSettings::default());
+    let mut first = server.client();
+    let (unread, _) = listener.accept().unwrap();
+    assert!(unread.peek(&mut [0; 16]).unwrap() > 0);
+    let mut second = server.client();
+    let (mut idle, _) = listener.accept().unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"open") {
+        let mut byte = [0];
+        idle.read_exact(&mut byte).unwrap();
+        request.extend(byte);
+    }
+    idle.write_all(&ok("open").0).unwrap();
+    assert_eq!(text(&mut second), "200 open");
+    drop(listener);
+    drop(unread);
+    assert_eq!(idle.peek(&mut [0; 16]).unwrap(), 0, "it was used again");
+    drop(idle);
+    let app = App::start(port, Arc::new(|body| ok(body.split_once(' ').unwrap().1)));
+    assert_eq!(text(&mut first), "200 open");
+    assert!(app.next().ends_with(" open"));
+}

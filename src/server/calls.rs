@@ -14,8 +14,8 @@
 //! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
 //! doubling to 500 ms. A request that was sent is never sent again, with one exception: when the
 //! connection ended before the first byte of an answer, the application had most likely closed it while it was
-//! idle, or was going down and left it unread in its queue. The call then goes out once more, and once only
-//! (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the protocol that an
+//! idle, or was going down and left it unread in its queue. The call then goes out once more, and once only, on
+//! a connection that is newer than this event: the others of that time may be about to end as well (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the protocol that an
 //! application may see such a call twice rather than never).
 
 use std::collections::{HashMap, VecDeque};
@@ -67,6 +67,8 @@ struct Endpoint {
     waiting: VecDeque<Lane>,
     /// Worker keys of connections that have nothing to do; the one used last is used first.
     idle: Vec<u32>,
+    /// Counts the calls that had to go out again. Connections begun before the last of them carry no more calls.
+    epoch: u32,
     connecting: usize,
     failures: u32,
     retry_ms: u64,
@@ -80,6 +82,8 @@ pub(crate) struct Calls {
     /// The calls of each lane that are not under way.
     lanes: HashMap<Lane, VecDeque<Queued>>,
     wants: VecDeque<Want>,
+    /// Worker keys of idle connections that carry no more calls.
+    retired: Vec<u32>,
     /// Connections to applications, those that are being made included.
     connections: usize,
     /// Hosts whose last connection could not be made, for whoever looks their addresses up.
@@ -98,6 +102,7 @@ impl Calls {
             endpoints: Vec::new(),
             lanes: HashMap::new(),
             wants: VecDeque::new(),
+            retired: Vec::new(),
             connections: 0,
             unreachable: Vec::new(),
             made: 0,
@@ -212,6 +217,16 @@ impl Calls {
         std::mem::take(&mut self.unreachable)
     }
 
+    /// Which connections of an endpoint are new at the moment.
+    pub(crate) fn epoch(&self, endpoint: u32) -> u32 {
+        self.endpoints.get(endpoint as usize).map_or(0, |e| e.epoch)
+    }
+
+    /// Takes the idle connections that are to be closed.
+    pub(crate) fn take_retired(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.retired)
+    }
+
     /// A connection has nothing to do.
     pub(crate) fn note_idle(&mut self, endpoint: u32, key: u32) {
         if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
@@ -252,7 +267,10 @@ impl Calls {
         let lane = Lane::of(&queued);
         let endpoint = self.endpoint(&queued.call);
         self.lanes.entry(lane).or_default().push_front(queued);
-        self.endpoints[endpoint as usize].waiting.push_front(lane);
+        let endpoint = &mut self.endpoints[endpoint as usize];
+        endpoint.waiting.push_front(lane);
+        endpoint.epoch += 1;
+        self.retired.append(&mut endpoint.idle);
     }
 
     /// Takes every call that is not under way: nobody will make it any more.
@@ -281,6 +299,7 @@ impl Calls {
             port: target.port,
             waiting: VecDeque::new(),
             idle: Vec::new(),
+            epoch: 0,
             connecting: 0,
             failures: 0,
             retry_ms: 0,

@@ -24,6 +24,8 @@ use crate::time::Now;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) endpoint: u32,
+    /// The endpoint's when it was begun.
+    epoch: u32,
     pub(crate) state: UpstreamState,
     /// When the state began.
     pub(crate) since: Tick,
@@ -56,6 +58,7 @@ impl<T: Transport> Worker<T> {
     pub fn connected(&mut self, endpoint: u32, transport: T, now: Now) -> usize {
         let upstream = Upstream {
             endpoint,
+            epoch: self.core.calls.epoch(endpoint),
             state: UpstreamState::Connecting,
             since: tick_at(now.ms),
         };
@@ -82,7 +85,19 @@ impl<T: Transport> Worker<T> {
 
     /// Starts every call that can start.
     pub(super) fn start_calls(&mut self) {
-        while let Some((key, queued)) = self.core.calls.start(self.core.now.ms) {
+        loop {
+            for key in self.core.calls.take_retired() {
+                // It may have ended by itself meanwhile, and somebody else have its key.
+                let phase = self.connections.get(key as usize).map(|c| &c.phase);
+                if let Some(Phase::Upstream(upstream)) = phase
+                    && matches!(upstream.state, UpstreamState::Idle)
+                {
+                    self.settle(key, Fate::Drop);
+                }
+            }
+            let Some((key, queued)) = self.core.calls.start(self.core.now.ms) else {
+                return;
+            };
             let Some(connection) = self.connections.get_mut(key as usize) else {
                 debug_assert!(false, "an idle connection is gone");
                 self.core.calls.repeat(queued);
@@ -183,6 +198,9 @@ impl Core {
                 upstream.state = UpstreamState::Idle;
                 upstream.since = tick_at(self.now.ms);
                 self.calls.note_connected(upstream.endpoint);
+                if upstream.epoch != self.calls.epoch(upstream.endpoint) {
+                    return (Fate::Drop, 0);
+                }
                 self.calls.note_idle(upstream.endpoint, key);
             } else if connection.ended {
                 return (Fate::Drop, 0);
@@ -278,7 +296,10 @@ impl Core {
             return Fate::Drop;
         };
         upstream.since = tick_at(self.now.ms);
-        let keep = reusable && answer.head.keep_alive() && self.drain.is_none();
+        let keep = reusable
+            && answer.head.keep_alive()
+            && self.drain.is_none()
+            && upstream.epoch == self.calls.epoch(upstream.endpoint);
         if keep {
             self.calls.note_idle(upstream.endpoint, key);
         }
