@@ -157,6 +157,11 @@ impl App {
         self.seen.recv_timeout(PATIENCE).expect("a callback")
     }
 
+    /// The next callbacks, until none comes for long.
+    pub(crate) fn callbacks(&self) -> impl Iterator<Item = Callback> {
+        std::iter::from_fn(|| self.seen.recv_timeout(PATIENCE / 4).ok())
+    }
+
     /// The callbacks that have come until now.
     pub(crate) fn so_far(&self) -> Vec<Callback> {
         self.seen.try_iter().collect()
