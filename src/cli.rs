@@ -94,6 +94,7 @@ dunlin pub CHANNEL [TEXT...|-]   publish TEXT, or each line of stdin
   -c, --config FILE     TOML; DUNLIN_* variables and flags come on top of it
       --listen ADDR     IP:PORT localhost:PORT *:PORT unix:PATH [localhost:2661]
       --control ADDR    publishing, health, metrics; or off     [localhost:2662]
+      --tapr ADDR       the tapr gateway; or off               [localhost:40010]
       --key KEY         a key that opens the routes; sub, pub: the key to show
       --keys-file FILE  keys, one per line
       --log-format F    text, json
@@ -103,7 +104,7 @@ dunlin pub CHANNEL [TEXT...|-]   publish TEXT, or each line of stdin
   -v, --verbose         sub, pub: say what happens
   -h, --help            -V, --version
 
---listen, --control and --key repeat. $DUNLIN_KEY: the key of sub and pub.
+--listen, --control, --tapr, --key repeat. $DUNLIN_KEY: the key of sub and pub.
 Exit: 0 ok, 1 refused by the server, 64 usage, 66 missing file, 69 no server or
 address in use, 70 internal error, 71 system error, 78 configuration
 ";

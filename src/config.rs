@@ -30,7 +30,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dialect::{Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub};
+use crate::dialect::{
+    Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Tapr, TaprOptions,
+};
 use crate::hub::Handler;
 use crate::log;
 use crate::net::Server;
@@ -60,6 +62,7 @@ pub struct Config {
     /// What is served, in the order of the start-up lines.
     pub routes: Vec<Route>,
     hierachain: HieraChainOptions,
+    tapr: TaprOptions,
     record: Record,
 }
 
@@ -105,6 +108,7 @@ impl Config {
     /// The same without addresses, so that binding it only checks the routes.
     fn routes(&self) -> Server {
         let chain = HieraChain::new(self.hierachain);
+        let tapr = Tapr::new(self.tapr.clone());
         let mut server = Server::new().settings(self.worker.clone());
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
@@ -117,6 +121,11 @@ impl Config {
                 Dialect::PubSub => Box::new(PubSub::new(options.pubsub)),
                 Dialect::Echo => Box::new(Echo::new(options.echo)),
                 Dialect::Chat => Box::new(Chat::new(options.chat)),
+                Dialect::Tapr => Box::new(tapr.clone()),
+                Dialect::TaprList => Box::new(tapr.list()),
+                Dialect::TaprSend => Box::new(tapr.send()),
+                Dialect::TaprClose => Box::new(tapr.close()),
+                Dialect::TaprDebug => Box::new(tapr.debug()),
                 Dialect::Health => Box::new(Health),
                 Dialect::Metrics => Box::new(MetricsPage),
             };

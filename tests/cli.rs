@@ -40,6 +40,11 @@ fn start_up_prints_every_url_and_lines_to_paste() {
         ("control", "http", "/ch", "pubsub"),
         ("control", "http", "/healthz", "health"),
         ("control", "http", "/metrics", "metrics"),
+        ("tapr", "ws", "/ws", "tapr"),
+        ("tapr", "http", "/tapr/ws/conn/list", "tapr-list"),
+        ("tapr", "http", "/tapr/ws/conn/send", "tapr-send"),
+        ("tapr", "http", "/tapr/ws/conn/close", "tapr-close"),
+        ("tapr", "http", "/tapr/ws/conn/debug", "tapr-debug"),
     ];
     for (listener, scheme, path, dialect) in expected {
         let url = served.url(listener, path);
@@ -91,7 +96,14 @@ fn start_up_prints_every_url_and_lines_to_paste() {
 
 #[test]
 fn colour_only_where_it_is_wanted() {
-    let args = ["--listen", "localhost:0", "--control", "off"];
+    let args = [
+        "--listen",
+        "localhost:0",
+        "--control",
+        "off",
+        "--tapr",
+        "off",
+    ];
     let forced = Served::start_with(dunlin(&args).env("CLICOLOR_FORCE", "1"));
     assert!(forced.lines.join("\n").contains("\x1b[36mws://localhost:"));
     let refused = Served::start_with(
@@ -157,15 +169,29 @@ fn mistakes_on_the_command_line_are_64() {
 fn an_address_in_use_is_69_and_no_server_too() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(&mut dunlin(&["--listen", &address, "--control", "off"]));
-    assert_eq!(ended.code, Some(69));
-    assert!(
-        ended.err.contains(&format!("cannot listen on {address}")),
-        "{}",
-        ended.err
-    );
-    assert!(ended.err.contains("--listen"), "the way out: {}", ended.err);
-    assert_eq!(ended.out, "");
+    for (flag, way_out) in [
+        ("--listen", &["--listen ADDR"][..]),
+        ("--control", &["--control ADDR", "--control off"]),
+        ("--tapr", &["--tapr ADDR", "--tapr off"]),
+    ] {
+        let mut args = vec![flag, &address];
+        for other in ["--listen", "--control", "--tapr"] {
+            if other != flag {
+                args.extend([other, "localhost:0"]);
+            }
+        }
+        let ended = run(&mut dunlin(&args));
+        assert_eq!(ended.code, Some(69));
+        assert!(
+            ended.err.contains(&format!("cannot listen on {address}")),
+            "{}",
+            ended.err
+        );
+        for way in way_out {
+            assert!(ended.err.contains(way), "the way out: {}", ended.err);
+        }
+        assert_eq!(ended.out, "");
+    }
 
     drop(taken);
     let url = format!("ws://{address}");
@@ -356,6 +382,8 @@ fn a_unix_socket_serves_too() {
     let mut served = Served::start_with(&mut dunlin(&[
         "--listen",
         "localhost:0",
+        "--tapr",
+        "off",
         "--control",
         &address,
     ]));
@@ -390,6 +418,8 @@ fn the_log_speaks_json_or_nothing() {
         "localhost:0",
         "--control",
         "off",
+        "--tapr",
+        "off",
         "--log-format",
         "json",
     ];
@@ -408,6 +438,8 @@ fn the_log_speaks_json_or_nothing() {
         "--listen",
         "localhost:0",
         "--control",
+        "off",
+        "--tapr",
         "off",
         "--log-level",
         "off",

@@ -146,7 +146,7 @@ fn mistakes_have_a_place_and_a_way_out() {
             "FILE:2:1: `outbox_bytes_max` = 1000 is smaller than `message_bytes_max`",
         ),
         (
-            "listen = []\ncontrol = \"off\"\n",
+            "listen = []\ncontrol = \"off\"\ntapr.listen = \"off\"\n",
             "there is no address to listen on",
         ),
     ] {
@@ -363,7 +363,7 @@ fn a_public_address_without_keys_is_refused_with_the_lines_to_add() {
 fn routes_replace_the_default_ones_and_add_to_them() {
     let socket = TempFile::path("edge.sock");
     let text = format!(
-        "listen = \"localhost:0\"\ncontrol = \"localhost:0\"\n\
+        "listen = \"localhost:0\"\ncontrol = \"localhost:0\"\ntapr.listen = \"off\"\n\
          [[listener]]\nname = \"edge\"\naddress = \"unix:{}\"\n\
          [[route]]\npath = \"/echo\"\ndialect = \"echo\"\nmessage_bytes_max = 5\nkeys = [\"geheim\"]\nkey_parameter = \"api\"\n\
          [[route]]\npath = \"/more\"\ndialect = \"echo\"\norigins = [\"https://a.example\"]\nsubprotocols = [\"b\", \"a\"]\n\
@@ -417,7 +417,7 @@ fn a_missing_key_is_401_or_where_clients_want_it_403() {
 
 #[test]
 fn default_routes_can_be_left_out() {
-    let text = "listen = \"localhost:0\"\ncontrol = \"off\"\ndefault_routes = false\n\
+    let text = "listen = \"localhost:0\"\ncontrol = \"off\"\ntapr.listen = \"off\"\ndefault_routes = false\n\
                 [[route]]\npath = \"/ch/{channel}\"\ndialect = \"pubsub\"\nclients_publish = true\n";
     let file = TempFile::new("few.toml", text);
     let served = Served::start_with(&mut dunlin(&["-c", file.as_str()]));
@@ -450,4 +450,50 @@ fn pubsub_takes_64_kib_and_echo_a_mebibyte() {
         chain.receive().unwrap(),
         Received::Closed(dunlin::CloseCode::TOO_BIG, _)
     ));
+}
+
+#[test]
+fn the_application_is_found_by_the_variables_of_a_manifest() {
+    let print = |file: &str, variables: &[(&str, &str)]| {
+        let file = TempFile::new("tapr.toml", file);
+        let mut command = dunlin(&["--config", file.as_str(), "--print-config"]);
+        let ended = run(command.envs(variables.iter().copied()));
+        printed(&ended, "callback").replace(file.as_str(), "FILE")
+    };
+    let port = ("WS_PORT", "3010");
+    let both = [port, ("WS_URL", "/ws/message")];
+    assert_eq!(
+        print("", &both),
+        "callback = \"http://127.0.0.1:3010/ws/message\" # environment variable WS_PORT and WS_URL"
+    );
+    // One of them alone, or empty, is none.
+    assert_eq!(print("", &[port]), "callback = \"\" # default");
+    assert_eq!(
+        print("", &[port, ("WS_URL", "")]),
+        "callback = \"\" # default"
+    );
+    let own = "[tapr]\ncallback = \"http://app:1/x\"\n";
+    assert_eq!(
+        print(own, &both),
+        "callback = \"http://app:1/x\" # FILE:2:1"
+    );
+    assert_eq!(
+        print(own, &[both[0], both[1], ("DUNLIN_TAPR__CALLBACK", "")]),
+        "callback = \"\" # environment variable DUNLIN_TAPR__CALLBACK"
+    );
+
+    let mut command = dunlin(&["check"]);
+    let ended = run(command.envs([port, ("WS_URL", "message")]));
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(
+        ended.err.starts_with(
+            "environment variable WS_PORT and WS_URL: \"http://127.0.0.1:3010message\" is not a URL"
+        ),
+        "{ended:?}"
+    );
+    let err = refused("[tapr]\ncallback = \"https://app/\"\n");
+    assert!(err.starts_with("FILE:2:1: \"https://app/\""), "{err}");
+    assert!(err.contains("`callback` = \"\""), "the way out: {err}");
+    let err = refused("[[route]]\npath = \"/x\"\ndialect = \"tapr\"\nping_timeout_ms = 1\n");
+    assert!(err.contains("unknown key \"ping_timeout_ms\""), "{err}");
 }

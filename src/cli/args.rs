@@ -33,9 +33,10 @@ pub(crate) struct Args {
 }
 
 /// Flags that stand for settings.
-const SETTINGS: [(&str, &str, &str); 6] = [
+const SETTINGS: [(&str, &str, &str); 7] = [
     ("listen", "--listen", "listen"),
     ("control", "--control", "control"),
+    ("tapr", "--tapr", "tapr.listen"),
     ("key", "--key", "keys"),
     ("keys-file", "--keys-file", "keys_file"),
     ("log-format", "--log-format", "log.format"),
@@ -51,9 +52,10 @@ const OTHERS: [&str; 6] = [
 ];
 const COMMANDS: [&str; 6] = ["serve", "check", "sub", "pub", "help", "version"];
 /// Flags of each pair of commands, beside those of all.
-const SERVER_FLAGS: [&str; 7] = [
+const SERVER_FLAGS: [&str; 8] = [
     "listen",
     "control",
+    "tapr",
     "keys-file",
     "log-format",
     "log-level",

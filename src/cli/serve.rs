@@ -8,7 +8,7 @@ use super::start_up::start_up;
 use super::terminal::{colours, say, show};
 use crate::config::{Config, Input};
 use crate::log::{Format, Level, Log};
-use crate::net::ServerError;
+use crate::net::{Address, ServerError};
 
 /// Reads and checks the configuration; says what is wrong with it.
 fn load(args: &Args) -> Result<Config, Exit> {
@@ -97,14 +97,31 @@ fn run(config: &Config, log: &Log) -> Exit {
     }
 }
 
+/// The name of the listener with this address.
+fn listener<'c>(config: &'c Config, address: &str) -> &'c str {
+    let named = |a: &Address| a.to_string() == address;
+    let mut found = config.listeners.iter();
+    found
+        .find(|l| l.addresses.iter().any(named))
+        .map_or("", |l| l.name.as_str())
+}
+
 /// Says why the server does not run, and which exit code that is.
 fn fail(config: &Config, log: &Log, error: &ServerError) -> Exit {
     let (exit, way_out) = match error {
         ServerError::Address(_) | ServerError::Route(_) => (Exit::Config, ""),
-        ServerError::Bind(_, error) => match error.kind() {
+        ServerError::Bind(address, error) => match error.kind() {
             io::ErrorKind::AddrInUse => (
                 Exit::Unavailable,
-                " (choose another with --listen or --control; port 0 takes any)",
+                match listener(config, address) {
+                    "control" => {
+                        " (this listener moves with --control ADDR, port 0 takes any; --control off does without it)"
+                    }
+                    "tapr" => {
+                        " (this listener moves with --tapr ADDR or `listen` in [tapr], port 0 takes any; --tapr off does without it)"
+                    }
+                    _ => " (choose another with --listen ADDR; port 0 takes any)",
+                },
             ),
             io::ErrorKind::AddrNotAvailable => (
                 Exit::Unavailable,

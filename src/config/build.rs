@@ -3,12 +3,13 @@
 //! A route's settings come in layers, and the later one wins: the defaults beside the fields, the dialect's
 //! own, `[limits]` and the top of the file, the dialect's table, the route itself.
 
-use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS};
+use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS, TAPR};
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
 use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
 use super::{Config, Problem, machine, nearest};
-use crate::hub::SlowPolicy;
+use crate::dialect::TaprOptions;
+use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, ServerError};
 use crate::random::Random;
 use crate::server::{Keys, Origins, RouteError, RouteSettings};
@@ -86,6 +87,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         problems: Vec::new(),
     };
     let listeners = build.listeners(&global);
+    let tapr = build.tapr();
     let routes = build.routes(&global, &listeners);
     if build.problems.is_empty() && !global.public_without_keys {
         build.refuse_public(&listeners, &routes);
@@ -102,6 +104,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         listeners,
         routes,
         hierachain,
+        tapr,
         record,
     };
     // Templates are the router's own business: it is asked with everything but the addresses.
@@ -163,6 +166,7 @@ impl Build<'_> {
                 &global.control,
                 record.settings.origin("", "control"),
             ),
+            (TAPR, &global.tapr, record.settings.origin("tapr", "listen")),
         ];
         let more = record
             .listeners
@@ -196,6 +200,28 @@ impl Build<'_> {
             self.problem(record.settings.origin("", "listen"), message);
         }
         listeners
+    }
+
+    fn tapr(&mut self) -> TaprOptions {
+        let Options {
+            mut tapr,
+            tapr_callback: url,
+            ..
+        } = values(self.record, "tapr").options;
+        if !url.is_empty() {
+            match url.parse() {
+                Ok(target) => tapr.callback = Some(target),
+                Err(error) => {
+                    let error: TargetError = error;
+                    let message = format!(
+                        "{error}, or switch callbacks off with `callback` = \"\" in [tapr]"
+                    );
+                    let origin = self.record.settings.origin("tapr", "callback");
+                    self.problem(origin, message);
+                }
+            }
+        }
+        tapr
     }
 
     fn routes(&mut self, global: &Global, listeners: &[Listener]) -> Vec<Route> {
@@ -253,7 +279,7 @@ impl Build<'_> {
             values.keys.clear();
             values.keys_file = None;
         }
-        if listener.name == CONTROL {
+        if listener.name == CONTROL || record.dialect.is_tapr_control() {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
         for setting in ROUTE {
@@ -359,6 +385,7 @@ impl Build<'_> {
             let origin = match listener.name.as_str() {
                 MAIN => self.record.settings.origin("", "listen"),
                 CONTROL => self.record.settings.origin("", "control"),
+                TAPR => self.record.settings.origin("tapr", "listen"),
                 name => {
                     let record = self.record.listeners.iter().find(|l| l.name == name);
                     record.map_or(Origin::Default, |l| l.origin.clone())

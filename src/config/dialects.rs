@@ -1,6 +1,6 @@
 //! The dialects by name: which there are, what they differ in, where they are served by default.
 
-use crate::dialect::{ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions};
+use crate::dialect::{ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions};
 use crate::server::RouteSettings;
 
 /// A dialect, or one of the plain pages that belong to it.
@@ -18,6 +18,16 @@ pub enum Dialect {
     Echo,
     /// Groups and pairs.
     Chat,
+    /// Clients of an application that gets HTTP callbacks.
+    Tapr,
+    /// Where that application asks who is connected.
+    TaprList,
+    /// Where it sends messages to clients.
+    TaprSend,
+    /// Where it closes clients' connections.
+    TaprClose,
+    /// Where it finds out that the server is there.
+    TaprDebug,
     /// `ok`.
     Health,
     /// Counters and gauges.
@@ -26,13 +36,18 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::HieraChain,
         Self::HieraChainStatus,
         Self::HieraChainPublish,
         Self::PubSub,
         Self::Echo,
         Self::Chat,
+        Self::Tapr,
+        Self::TaprList,
+        Self::TaprSend,
+        Self::TaprClose,
+        Self::TaprDebug,
         Self::Health,
         Self::Metrics,
     ];
@@ -46,6 +61,11 @@ impl Dialect {
             Self::PubSub => "pubsub",
             Self::Echo => "echo",
             Self::Chat => "chat",
+            Self::Tapr => "tapr",
+            Self::TaprList => "tapr-list",
+            Self::TaprSend => "tapr-send",
+            Self::TaprClose => "tapr-close",
+            Self::TaprDebug => "tapr-debug",
             Self::Health => "health",
             Self::Metrics => "metrics",
         }
@@ -56,6 +76,7 @@ impl Dialect {
         match self {
             Self::HieraChain | Self::HieraChainStatus | Self::HieraChainPublish => "hierachain",
             Self::Health | Self::Metrics => "",
+            _ if self.is_tapr_control() => "tapr",
             _ => self.name(),
         }
     }
@@ -64,7 +85,15 @@ impl Dialect {
     pub fn speaks_websocket(self) -> bool {
         matches!(
             self,
-            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat
+            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat | Self::Tapr
+        )
+    }
+
+    /// Whether it is where an application drives its clients' connections, which no web page may do.
+    pub(crate) fn is_tapr_control(self) -> bool {
+        matches!(
+            self,
+            Self::TaprList | Self::TaprSend | Self::TaprClose | Self::TaprDebug
         )
     }
 
@@ -77,6 +106,11 @@ impl Dialect {
             }
             // Load tools and conformance suites send as fast as they can, and that is what an echo is for.
             "echo" => settings.messages_per_second = 0,
+            // What its applications may send at once, and room for it on its way to a client.
+            "tapr" => {
+                settings.body_bytes_max = 4 << 20;
+                settings.session.outbox_bytes_max = 8 << 20;
+            }
             _ => {}
         }
     }
@@ -100,7 +134,7 @@ impl Dialect {
 }
 
 /// The tables that belong to a dialect.
-pub(crate) const SECTIONS: [&str; 4] = ["hierachain", "pubsub", "chat", "echo"];
+pub(crate) const SECTIONS: [&str; 5] = ["hierachain", "pubsub", "chat", "echo", "tapr"];
 
 /// Every dialect's own options.
 #[derive(Debug, Clone, Default)]
@@ -109,12 +143,17 @@ pub(crate) struct Options {
     pub(crate) pubsub: PubSubOptions,
     pub(crate) chat: ChatOptions,
     pub(crate) echo: EchoOptions,
+    pub(crate) tapr: TaprOptions,
+    /// The application's URL as it was written.
+    pub(crate) tapr_callback: String,
 }
 
 /// The listeners that are always there.
 pub(crate) const MAIN: &str = "main";
 /// See [`MAIN`].
 pub(crate) const CONTROL: &str = "control";
+/// See [`MAIN`].
+pub(crate) const TAPR: &str = "tapr";
 
 /// What is served without configuration: path, listener, dialect.
 pub(crate) const DEFAULT_ROUTES: &[(&str, &str, Dialect)] = &[
@@ -132,4 +171,9 @@ pub(crate) const DEFAULT_ROUTES: &[(&str, &str, Dialect)] = &[
     ("/ch", CONTROL, Dialect::PubSub),
     ("/healthz", CONTROL, Dialect::Health),
     ("/metrics", CONTROL, Dialect::Metrics),
+    ("/ws", TAPR, Dialect::Tapr),
+    ("/tapr/ws/conn/list", TAPR, Dialect::TaprList),
+    ("/tapr/ws/conn/send", TAPR, Dialect::TaprSend),
+    ("/tapr/ws/conn/close", TAPR, Dialect::TaprClose),
+    ("/tapr/ws/conn/debug", TAPR, Dialect::TaprDebug),
 ];

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::Config;
 use super::build::{globals, values, written};
-use super::dialects::{CONTROL, MAIN, SECTIONS};
+use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
 use super::record::{Origin, Record, origin_of};
 use super::table::{GLOBAL, ROUTE};
 use super::value::quoted;
@@ -16,12 +16,12 @@ pub(super) fn print(config: &Config) -> String {
     let record = &config.record;
     let mut out = String::new();
     let (global, base) = (globals(record), values(record, ""));
-    for section in ["", "log", "limits"] {
+    for section in ["", "log", "limits", "calls"] {
         heading(&mut out, section);
         for setting in GLOBAL.iter().filter(|s| s.section == section) {
             let origin = match record.settings.get(section, setting.name) {
                 Some(written) => written.origin.clone(),
-                None => default_origin(setting.name, &global.worker.hub),
+                None => default_origin(section, setting.name, &global.worker.hub),
             };
             let value = (setting.get)(&global).to_toml(setting.kind);
             entry(&mut out, setting.name, &value, &origin);
@@ -34,6 +34,11 @@ pub(super) fn print(config: &Config) -> String {
     }
     for section in SECTIONS {
         heading(&mut out, section);
+        for setting in GLOBAL.iter().filter(|s| s.section == section) {
+            let origin = record.settings.origin(section, setting.name);
+            let value = (setting.get)(&global).to_toml(setting.kind);
+            entry(&mut out, setting.name, &value, &origin);
+        }
         let of_dialect = values(record, section);
         for setting in ROUTE {
             let value = (setting.get)(&of_dialect);
@@ -56,9 +61,10 @@ pub(super) fn print(config: &Config) -> String {
     out
 }
 
-fn default_origin(name: &str, hub: &crate::hub::HubLimits) -> Origin {
+fn default_origin(section: &str, name: &str, hub: &crate::hub::HubLimits) -> Origin {
     let fixed = crate::hub::HubLimits::default().memory_budget_bytes;
     match name {
+        _ if !section.is_empty() => Origin::Default,
         "connections_max" => Origin::Machine("open files of this process - 64"),
         "memory_budget_bytes" if hub.memory_budget_bytes != fixed => {
             Origin::Machine("a quarter of this process's memory limit")
@@ -71,7 +77,7 @@ fn listeners(out: &mut String, config: &Config, record: &Record) {
     for listener in config
         .listeners
         .iter()
-        .filter(|l| ![MAIN, CONTROL].contains(&l.name.as_str()))
+        .filter(|l| ![MAIN, CONTROL, TAPR].contains(&l.name.as_str()))
     {
         let origin = record
             .listeners

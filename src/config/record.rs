@@ -158,9 +158,9 @@ fn known_in(section: &str) -> Vec<Known> {
 
 /// The settings that may stand in a route of this dialect.
 fn known_in_route(dialect: Dialect) -> Vec<Known> {
-    // HieraChain's routes share one state, so its options are the server's and not a route's.
+    // The routes of these share one state, so their options are the server's and not a route's.
     let own = match dialect.section() {
-        "hierachain" => "",
+        "hierachain" | "tapr" => "",
         section => section,
     };
     of_routes(["", "limits", own])
@@ -188,7 +188,16 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 6] = ["limits", "log", "hierachain", "pubsub", "chat", "echo"];
+const TABLES: [&str; 8] = [
+    "limits",
+    "log",
+    "calls",
+    "hierachain",
+    "pubsub",
+    "chat",
+    "echo",
+    "tapr",
+];
 const LISTS: [&str; 2] = ["listener", "route"];
 const LISTENER_NAMES: [&str; 2] = ["name", "address"];
 
@@ -199,6 +208,7 @@ const PREFIX: &str = "DUNLIN_";
 impl Record {
     pub(crate) fn read(input: &Input) -> Self {
         let mut record = Self::default();
+        record.read_manifest(&input.environment);
         if let Some(path) = &input.file {
             record.read_file(path);
         }
@@ -207,6 +217,22 @@ impl Record {
             record.read_flag(flag, name, value);
         }
         record
+    }
+
+    /// The application's URL from the two variables that a manifest becomes; anything else overrides it.
+    fn read_manifest(&mut self, environment: &[(String, String)]) {
+        let value = |name| {
+            let mut found = environment.iter().filter(|(n, _)| n == name);
+            found.next().map_or("", |(_, value)| value.as_str())
+        };
+        let (port, path) = (value("WS_PORT"), value("WS_URL"));
+        if !port.is_empty() && !path.is_empty() {
+            let written = Written {
+                value: Value::Text(format!("http://127.0.0.1:{port}{path}")),
+                origin: Origin::Environment("WS_PORT and WS_URL".to_owned()),
+            };
+            self.settings.put("tapr", "callback", written);
+        }
     }
 
     fn read_file(&mut self, path: &Path) {
@@ -234,7 +260,7 @@ impl Record {
 
     fn read_environment(&mut self, environment: &[(String, String)]) {
         let mut all = Vec::new();
-        for section in ["", "limits", "log", "hierachain", "pubsub", "chat", "echo"] {
+        for section in [""].into_iter().chain(TABLES) {
             for known in known_in(section) {
                 all.push((variable(section, known.name), section, known));
             }
@@ -258,10 +284,9 @@ impl Record {
     }
 
     fn read_flag(&mut self, flag: &'static str, name: &str, values: &[String]) {
-        let (section, name) = match name.strip_prefix("log.") {
-            Some(name) => ("log", name),
-            None => ("", name),
-        };
+        let (table, name) = name.split_once('.').unwrap_or(("", name));
+        let mut sections = [""].into_iter().chain(TABLES);
+        let section = sections.find(|s| *s == table).unwrap_or_default();
         let Some(known) = find(&known_in(section), name) else {
             return;
         };

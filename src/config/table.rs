@@ -35,6 +35,7 @@ impl<S> std::fmt::Debug for Setting<S> {
 pub(crate) struct Global {
     pub(crate) listen: Vec<String>,
     pub(crate) control: Vec<String>,
+    pub(crate) tapr: Vec<String>,
     pub(crate) public_without_keys: bool,
     pub(crate) default_routes: bool,
     pub(crate) worker: WorkerSettings,
@@ -48,6 +49,8 @@ impl Default for Global {
             listen: vec!["localhost:2661".to_owned()],
             // Publishing and metrics are nobody's business but this machine's.
             control: vec!["localhost:2662".to_owned()],
+            // Where its applications look for it.
+            tapr: vec!["localhost:40010".to_owned()],
             public_without_keys: false,
             default_routes: true,
             worker: WorkerSettings::default(),
@@ -166,6 +169,7 @@ macro_rules! choice {
 pub(crate) const GLOBAL: &[Setting<Global>] = &[
     list!("", "listen", Kind::List, listen),
     list!("", "control", Kind::List, control),
+    list!("tapr", "listen", Kind::List, tapr),
     switch!("", "public_without_keys", public_without_keys),
     switch!("", "default_routes", default_routes),
     number!("", "connections_max", 1, COUNT, worker.connections_max),
@@ -250,6 +254,36 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
         "address_exempt_local",
         worker.address.exempt_local
     ),
+    number!(
+        "calls",
+        "connections_max",
+        1,
+        1024,
+        worker.calls.connections_max
+    ),
+    number!("calls", "queue_max", 1, COUNT, worker.calls.queue_max),
+    number!(
+        "calls",
+        "queue_bytes_max",
+        1,
+        TOTAL_BYTES,
+        worker.calls.queue_bytes_max
+    ),
+    number!(
+        "calls",
+        "answer_bytes_max",
+        0,
+        BYTES,
+        worker.calls.answer_bytes_max
+    ),
+    number!(
+        "calls",
+        "connect_timeout_ms",
+        1,
+        MS,
+        worker.calls.connect_timeout_ms
+    ),
+    number!("calls", "idle_ms", 1, MS, worker.calls.idle_ms),
     choice!(
         "log",
         "format",
@@ -474,4 +508,42 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
     number!("pubsub", "batch_max", 1, 100_000, options.pubsub.batch_max),
     switch!("chat", "presence", options.chat.presence),
     switch!("echo", "retype_utf8", options.echo.retype_utf8),
+    Setting {
+        section: "tapr",
+        name: "callback",
+        kind: Kind::Text,
+        get: |s| Value::Text(s.options.tapr_callback.clone()),
+        set: |s, value| {
+            value.text().clone_into(&mut s.options.tapr_callback);
+            true
+        },
+    },
+    number!(
+        "tapr",
+        "callback_timeout_ms",
+        1,
+        MS,
+        options.tapr.callback_timeout_ms
+    ),
+    number!(
+        "tapr",
+        "ping_timeout_ms",
+        0,
+        MS,
+        options.tapr.ping_timeout_ms
+    ),
+    number!("tapr", "ping_check_ms", 0, MS, options.tapr.ping_check_ms),
+    switch!("tapr", "verbose_close", options.tapr.verbose_close),
+    switch!(
+        "tapr",
+        "reply_from_callback",
+        options.tapr.reply_from_callback
+    ),
+    switch!("tapr", "forwarded_for", options.tapr.forwarded_for),
+    switch!("tapr", "close_all", options.tapr.close_all),
+    switch!(
+        "tapr",
+        "control_from_anywhere",
+        options.tapr.control_from_anywhere
+    ),
 ];

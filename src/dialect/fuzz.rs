@@ -2,18 +2,22 @@
 //!
 //! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
 
-use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 
-use super::testing::{House, Id};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::testing::{Asked, House, Id};
 use super::{
     Chat, ChatOptions, Echo, EchoOptions, HieraChain, HieraChainMode, HieraChainOptions, Json,
-    JsonHandler, PubSub, PubSubOptions,
+    JsonHandler, PubSub, PubSubOptions, Tapr, TaprOptions,
 };
-use crate::hub::Context;
+use crate::hub::{CallError, Context};
 use crate::ws::Message;
 
 /// Oracle: no panic, the hub's invariants hold after each step, every answer of a JSON dialect is JSON, a refused
-/// publication reaches nobody and an accepted one as many as its answer says, and an empty house is empty.
+/// publication reaches nobody and an accepted one as many as its answer says, an application hears of each session
+/// `open`, then messages, then `close` exactly once, and an empty house is empty.
 ///
 /// The bytes are a row of steps. Each begins with one that says what happens and to whom; what follows up to the next
 /// NUL is the message, the body or the name.
@@ -28,6 +32,9 @@ pub fn command(data: &[u8]) {
         world.step(*step, payload);
     }
     world.house.is_empty();
+    world.listen();
+    let all_told = world.told.values().all(|closed| *closed);
+    assert!(all_told, "no close was told: {:?}", world.told);
 }
 
 /// A row of steps costs time, the house does not need more of them.
@@ -42,7 +49,15 @@ struct World {
     ingest: usize,
     ch: usize,
     ch_many: usize,
+    tapr: usize,
+    tapr_list: usize,
+    tapr_send: usize,
+    tapr_close: usize,
     guests: Vec<(Id, usize)>,
+    /// Callbacks that the application has not answered.
+    asked: Vec<Asked>,
+    /// The sessions it was told of, and whether they are over.
+    told: BTreeMap<String, bool>,
 }
 
 impl World {
@@ -69,9 +84,19 @@ impl World {
         };
         let loud = house.route("/loud/{channel}", PubSub::new(loud));
         let ch_many = house.route("/ch", PubSub::default());
+        let tapr = Tapr::new(TaprOptions {
+            callback: Tapr::callback_url("1", "/").ok().flatten(),
+            verbose_close: true,
+            reply_from_callback: true,
+            ..TaprOptions::default()
+        });
+        let tapr_list = house.route("/tapr/ws/conn/list", tapr.list());
+        let tapr_send = house.route("/tapr/ws/conn/send", tapr.send());
+        let tapr_close = house.route("/tapr/ws/conn/close", tapr.close());
+        let tapr = house.route("/tapr", tapr);
         Self {
             house,
-            json: vec![status, auto, guide, sum],
+            json: vec![status, auto, guide, sum, tapr],
             doors: vec![
                 (auto, "/ws", ""),
                 (auto, "/ws?chain_name=sc", ""),
@@ -81,11 +106,18 @@ impl World {
                 (chat, "/chat/x", "group"),
                 (ch, "/ch/x", "channel"),
                 (loud, "/loud/x", "channel"),
+                (tapr, "/tapr", ""),
             ],
             ingest,
             ch,
             ch_many,
+            tapr,
+            tapr_list,
+            tapr_send,
+            tapr_close,
             guests: Vec::new(),
+            asked: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -96,20 +128,32 @@ impl World {
             (0, Ok(name)) => self.join(who, name),
             (1 | 2, Ok(text)) => self.says(who, Message::Text(text)),
             (1..=3, _) => self.says(who, Message::Binary(payload)),
+            (4, _) if who & 3 == 1 => self.control(self.tapr_send, "POST", payload),
+            (4, _) if who & 3 == 2 => self.control(self.tapr_close, "POST", payload),
+            (4, _) if who & 3 == 3 => self.control(self.tapr_list, "GET", payload),
             (4, _) => self.publish(self.ingest, &[], payload, "\"delivered\":"),
             (5, Ok(name)) => self.publish(self.ch, &[("channel", name)], payload, "\"receivers\":"),
             (6, _) => self.publish(self.ch_many, &[], payload, "\"receivers\":"),
             (7, _) if who < 8 => self.leave(who),
+            (7, _) if who >= 28 => self.answer(who, payload),
             (7, _) => self.house.pass(1000 * who as u64),
             _ => {}
         }
         self.read();
+        self.listen();
     }
 
     fn join(&mut self, who: usize, name: &str) {
         let (route, target, variable) = self.doors[who % self.doors.len()];
+        let cookie = format!("auth_token={name}");
+        let mut headers = vec![("X-Bfl-User", name), ("Cookie", &cookie)];
+        // What cannot be written into a header line never reaches a handler.
+        if route != self.tapr || !name.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            headers.clear();
+        }
+        let params = [(variable, name)];
         if self.guests.len() < 16
-            && let Ok(id) = self.house.upgrade(route, target, &[(variable, name)])
+            && let Ok(id) = self.house.upgrade_with(route, target, &headers, &params)
         {
             self.guests.push((id, route));
         }
@@ -147,6 +191,55 @@ impl World {
             other => panic!("{other}: {json}"),
         };
         assert_eq!(reached, said, "{json}");
+    }
+
+    /// A request of the application: one that is refused reaches nobody, and nobody gets a message twice.
+    fn control(&mut self, route: usize, method: &str, body: &[u8]) {
+        self.read();
+        let answer = self.house.request_with(route, method, "/", &[], &[], body);
+        assert_eq!(answer.status, 200);
+        let answer: Value = serde_json::from_slice(&answer.body).expect("an answer is JSON");
+        let done = match answer["code"].as_u64() {
+            Some(0) => true,
+            Some(400 | 503) => false,
+            _ => panic!("{answer}"),
+        };
+        assert_eq!(done, answer["message"] == "success", "{answer}");
+        for (id, at) in &self.guests {
+            if *at != self.tapr {
+                continue;
+            }
+            let got = self.house.got(*id);
+            let most = usize::from(done && route == self.tapr_send);
+            assert!(got.len() <= most, "{answer}: {got:?}");
+            assert!(got.iter().all(|got| is_json(got.text())), "{got:?}");
+            assert!(done || self.house.closed(*id).is_none(), "{answer}");
+        }
+    }
+
+    /// The application hears what happened.
+    fn listen(&mut self) {
+        for asked in self.house.calls() {
+            let body: Value = serde_json::from_slice(&asked.call.body).expect("a body is JSON");
+            let id = body["conn_id"].as_str().expect("an id").to_owned();
+            let before = self.told.get(&id).copied();
+            let action = &body["action"];
+            let expected = (action != "open").then_some(false);
+            assert_eq!(before, expected, "{body}");
+            self.told.insert(id, action == "close");
+            self.asked.push(asked);
+        }
+    }
+
+    /// The application answers everything it was asked, or nothing of it.
+    fn answer(&mut self, how: usize, body: &[u8]) {
+        for asked in std::mem::take(&mut self.asked) {
+            match how {
+                28 | 29 => self.house.answer(asked, 200, body),
+                30 => self.house.answer(asked, 500, body),
+                _ => self.house.fail(asked, CallError::Timeout),
+            }
+        }
     }
 
     /// Everybody reads what came.
@@ -234,11 +327,21 @@ mod tests {
             (0xc0, r#"{"channels":["news","other"],"data":7}"#),
             (0xe9, ""),
             (0xe0, ""),
+            (8, "alice"),
+            (8, "bob"),
+            (0x27, r#"{"event":"ping"}"#),
+            (0x28, r#"{"event":"x"}"#),
+            (0x81, r#"{"users":["alice","bob"],"payload":{}}"#),
+            (0x83, ""),
+            (0xfc, r#"{"reply":1}"#),
+            (0x82, r#"{"users":["bob"]}"#),
+            (0xff, ""),
+            (0x82, "{}"),
         ]));
     }
 
     /// Words that make a random row say something.
-    const WORDS: [&str; 40] = [
+    const WORDS: [&str; 52] = [
         "{",
         "}",
         "[",
@@ -277,6 +380,18 @@ mod tests {
         "é",
         " ",
         "7",
+        "\"users\":",
+        "\"tokens\":",
+        "\"conn_id\":",
+        "\"conns\":",
+        "\"payload\":",
+        "\"users_access_type\":",
+        "\"event\":\"ping\"",
+        "a",
+        "[\"a\",\"\"]",
+        "{\"users\":[\"a\"],\"payload\":",
+        "{\"tokens\":[\"a\"]",
+        "{\"event\":",
         "{\"type\":",
         "{\"action\":\"subscribe\",\"chain_name\":",
     ];

@@ -46,7 +46,17 @@ pub(super) fn members<'a, const N: usize>(
     keys: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], Malformed> {
     let mut found = [None; N];
-    find(text, &keys, &mut found)?;
+    find(text, &keys, str::eq, &mut found)?;
+    Ok(found)
+}
+
+/// As [`members`], for readers that do not care about the case of (ASCII) letters in a key.
+pub(super) fn members_any_case<'a, const N: usize>(
+    text: &'a str,
+    keys: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], Malformed> {
+    let mut found = [None; N];
+    find(text, &keys, str::eq_ignore_ascii_case, &mut found)?;
     Ok(found)
 }
 
@@ -54,6 +64,7 @@ pub(super) fn members<'a, const N: usize>(
 fn find<'a>(
     text: &'a str,
     keys: &[&str],
+    same: fn(&str, &str) -> bool,
     found: &mut [Option<&'a RawValue>],
 ) -> Result<(), Malformed> {
     if deeper_than(text, DEPTH_MAX) {
@@ -61,7 +72,7 @@ fn find<'a>(
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let is_object = reader
-        .deserialize_any(Members { keys, found })
+        .deserialize_any(Members { keys, same, found })
         .map_err(|_| Malformed::NotJson)?;
     reader.end().map_err(|_| Malformed::NotJson)?;
     if is_object {
@@ -119,6 +130,15 @@ pub(super) fn items(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, NoList
         .map_err(|_| NoList::TooLong(max))
 }
 
+/// Hands the items of an array to `take`, one by one and without a list of them; `false`: it is no array.
+pub(super) fn each_item<'a>(raw: &'a RawValue, take: impl FnMut(&'a RawValue)) -> bool {
+    // As above; here nothing fails at all.
+    is_array(raw)
+        && serde_json::Deserializer::from_str(raw.get())
+            .deserialize_seq(Each(take))
+            .is_ok()
+}
+
 /// Appends `text` as a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
@@ -129,6 +149,7 @@ pub(super) fn push_string(out: &mut String, text: &str) {
 /// Fills `found`; answers whether it was an object.
 struct Members<'m, 'de> {
     keys: &'m [&'m str],
+    same: fn(&str, &str) -> bool,
     found: &'m mut [Option<&'de RawValue>],
 }
 
@@ -140,7 +161,8 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while let Some(at) = map.next_key_seed(Key(self.keys))? {
+        let (keys, same) = (self.keys, self.same);
+        while let Some(at) = map.next_key_seed(Key { keys, same })? {
             match at.and_then(|at| self.found.get_mut(at)) {
                 Some(slot) => *slot = Some(map.next_value()?),
                 None => _ = map.next_value::<IgnoredAny>()?,
@@ -180,7 +202,10 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
 }
 
 /// Which of the wanted keys a key is.
-struct Key<'k>(&'k [&'k str]);
+struct Key<'k> {
+    keys: &'k [&'k str],
+    same: fn(&str, &str) -> bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = Option<usize>;
@@ -198,7 +223,7 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|wanted| *wanted == key))
+        Ok(self.keys.iter().position(|wanted| (self.same)(key, wanted)))
     }
 }
 
@@ -222,6 +247,23 @@ impl<'de> Visitor<'de> for Items {
             items.push(item);
         }
         Ok(items)
+    }
+}
+
+struct Each<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Each<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(item) = seq.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
     }
 }
 
@@ -289,6 +331,26 @@ mod tests {
             Ok([Some("null"), None]),
             "null is a value"
         );
+    }
+
+    #[test]
+    fn keys_in_any_case() {
+        let found = members_any_case(r#"{"A":1,"b":2,"a":3,"B ":4}"#, ["a", "b"]).unwrap();
+        assert_eq!(
+            found.map(|value| value.map(RawValue::get)),
+            [Some("3"), Some("2")]
+        );
+        assert_eq!(get(r#"{"A":1}"#), Ok([None, None]));
+    }
+
+    #[test]
+    fn items_one_by_one() {
+        let raw: &RawValue = serde_json::from_str(r#"[1, "a",{ }]"#).unwrap();
+        let mut seen = Vec::new();
+        assert!(each_item(raw, |item| seen.push(item.get())));
+        assert_eq!(seen, ["1", "\"a\"", "{ }"]);
+        let raw: &RawValue = serde_json::from_str("{}").unwrap();
+        assert!(!each_item(raw, |_| panic!("an item of no array")));
     }
 
     #[test]

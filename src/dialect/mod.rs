@@ -9,6 +9,7 @@
 //! | `chat.rs` | [`Chat`] | groups and pairs |
 //! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
+//! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
@@ -26,6 +27,7 @@ mod hierachain;
 mod json;
 mod members;
 mod pubsub;
+mod tapr;
 #[cfg(any(test, feature = "sim"))]
 mod testing;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub use json::{Json, JsonError, JsonHandler, send_json};
 #[cfg(feature = "cli")]
 pub(crate) use members::string_member;
 pub use pubsub::{PubSub, PubSubOptions};
+pub use tapr::{Tapr, TaprControl, TaprOptions};
 
 use crate::http::Response;
 use crate::hub::{Context, Request};

@@ -1,10 +1,12 @@
 //! A house for dialects: a real hub, handlers behind routes and guests that read what waits for them, without a
 //! worker. Closes are carried out and timers fire as the worker would do it.
 
-use crate::http::{Head, HeadLimits, Response};
+use std::collections::VecDeque;
+
+use crate::http::{Head, HeadLimits, Response, ResponseHead};
 use crate::hub::{
-    CloseInfo, Context, Effect, Handler, Hub, HubLimits, Initiator, Outcome, Params, Peer, Reply,
-    Request, SessionLimits, Ticket, Upgrade,
+    Accept, Answered, Call, CallError, CloseInfo, ConnId, Context, Effect, Handler, Hub, HubLimits,
+    Initiator, Outcome, Params, Peer, Reply, Request, SessionLimits, Ticket, Upgrade,
 };
 use crate::random::Random;
 use crate::time::Now;
@@ -38,6 +40,16 @@ pub(super) struct House {
     handlers: Vec<Box<dyn Handler>>,
     guests: Vec<Guest>,
     timers: Vec<Timer>,
+    calls: VecDeque<Asked>,
+    peer: Peer,
+}
+
+/// A call that a handler has asked for and nobody has answered.
+pub(super) struct Asked {
+    ticket: Ticket,
+    route: u16,
+    session: Option<ConnId>,
+    pub(super) call: Call,
 }
 
 struct Guest {
@@ -46,6 +58,8 @@ struct Guest {
     got: Vec<Got>,
     here: bool,
     closed: Option<CloseCode>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
+    accept: Accept,
 }
 
 struct Timer {
@@ -80,6 +94,8 @@ impl House {
             handlers: Vec::new(),
             guests: Vec::new(),
             timers: Vec::new(),
+            calls: VecDeque::new(),
+            peer: Peer::Unix,
         }
     }
 
@@ -92,20 +108,32 @@ impl House {
     }
 
     /// A guest at the door: in, or refused with this answer.
+    #[cfg(test)]
     pub(super) fn upgrade(
         &mut self,
         route: usize,
         target: &str,
         params: &[(&str, &str)],
     ) -> Result<Id, Response> {
+        self.upgrade_with(route, target, &[], params)
+    }
+
+    /// The same with headers.
+    pub(super) fn upgrade_with(
+        &mut self,
+        route: usize,
+        target: &str,
+        headers: &[(&str, &str)],
+        params: &[(&str, &str)],
+    ) -> Result<Id, Response> {
         let session = self.hub.open(self.guests.len() as u32, route as u16);
-        let head = head("GET", target, &[]);
+        let head = head("GET", target, headers);
         let params = parameters(params);
         let request = Request {
             head: &head,
             body: b"",
             params: &params,
-            peer: Peer::Unix,
+            peer: self.peer,
         };
         let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
         match self.handlers[route].on_upgrade(&mut cx, &request) {
@@ -114,13 +142,14 @@ impl House {
                 self.settle();
                 Err(response)
             }
-            Upgrade::Accept(_) => {
+            Upgrade::Accept(accept) => {
                 self.guests.push(Guest {
                     session,
                     route,
                     got: Vec::new(),
                     here: true,
                     closed: None,
+                    accept,
                 });
                 let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
                 self.handlers[route].on_open(&mut cx);
@@ -142,6 +171,12 @@ impl House {
                 String::from_utf8_lossy(&response.body)
             ),
         }
+    }
+
+    /// What the handler added to a guest's 101.
+    #[cfg(test)]
+    pub(super) fn accepted(&self, guest: Id) -> &Accept {
+        &self.guests[guest].accept
     }
 
     #[cfg(test)]
@@ -174,7 +209,7 @@ impl House {
 
     /// A guest goes.
     pub(super) fn leave(&mut self, guest: Id) {
-        self.close(guest, CloseCode::NORMAL, Initiator::Peer);
+        self.close(guest, CloseCode::NORMAL, "", Initiator::Peer);
         self.settle();
     }
 
@@ -187,6 +222,47 @@ impl House {
     /// How the server ended a guest's session.
     pub(super) fn closed(&self, guest: Id) -> Option<CloseCode> {
         self.guests[guest].closed
+    }
+
+    /// From now on everybody comes from there.
+    #[cfg(test)]
+    pub(super) fn comes_from(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
+    /// The calls asked for since the last time, in order.
+    pub(super) fn calls(&mut self) -> Vec<Asked> {
+        self.calls.drain(..).collect()
+    }
+
+    /// The application answers a call.
+    pub(super) fn answer(&mut self, asked: Asked, status: u16, body: &[u8]) {
+        let text = format!("HTTP/1.1 {status} \r\n\r\n");
+        let head = match ResponseHead::parse(text.as_bytes(), &HeadLimits::default()) {
+            Ok(head) => head,
+            Err(why) => panic!("{why}: {text}"),
+        };
+        self.outcome(asked, Outcome::Answered(Answered { head: &head, body }));
+    }
+
+    /// A call gets no answer.
+    pub(super) fn fail(&mut self, asked: Asked, error: CallError) {
+        self.outcome(asked, Outcome::Failed(error));
+    }
+
+    fn outcome(&mut self, asked: Asked, outcome: Outcome<'_>) {
+        self.hub.calls.note_ended(asked.call.bytes());
+        let session = asked.session.and_then(|id| self.hub.index_of(id));
+        let mut cx = Context::new(&mut self.hub, asked.route, session);
+        self.handlers[asked.route as usize].on_outcome(&mut cx, asked.ticket, outcome);
+        self.settle();
+    }
+
+    /// The worker stops reading from a guest, or goes on.
+    #[cfg(test)]
+    pub(super) fn hold_back(&mut self, guest: Id, held_back: bool) {
+        let session = self.guests[guest].session;
+        self.hub.set_held_back(session, held_back);
     }
 
     #[cfg(test)]
@@ -216,7 +292,7 @@ impl House {
             head: &head,
             body,
             params: &params,
-            peer: Peer::Unix,
+            peer: self.peer,
         };
         let mut cx = Context::new(&mut self.hub, route as u16, None);
         let reply = self.handlers[route].on_request(&mut cx, &request);
@@ -275,12 +351,28 @@ impl House {
     /// What the worker does at the end of a turn.
     fn settle(&mut self) {
         for effect in self.hub.take_effects() {
-            let Effect::Timer {
-                ticket,
-                after_ms,
-                route,
-                session,
-            } = effect;
+            let (ticket, after_ms, route, session) = match effect {
+                Effect::Timer {
+                    ticket,
+                    after_ms,
+                    route,
+                    session,
+                } => (ticket, after_ms, route, session),
+                Effect::Call {
+                    ticket,
+                    route,
+                    session,
+                    call,
+                } => {
+                    self.calls.push_back(Asked {
+                        ticket,
+                        route,
+                        session,
+                        call,
+                    });
+                    continue;
+                }
+            };
             let index = session.map(|id| id.index);
             let guest = self
                 .guests
@@ -303,7 +395,7 @@ impl House {
                 .position(|g| g.here && g.session == order.session);
             if let Some(guest) = guest.filter(|_| self.hub.order_is_current(&order)) {
                 self.guests[guest].closed = Some(order.code);
-                self.close(guest, order.code, Initiator::Server);
+                self.close(guest, order.code, &order.reason, Initiator::Server);
             }
         }
         for (session, _) in self.hub.take_suspects() {
@@ -313,7 +405,12 @@ impl House {
                 .position(|g| g.here && g.session == session);
             if let Some(guest) = guest.filter(|_| self.hub.judge(session)) {
                 self.guests[guest].closed = Some(CloseCode::TRY_LATER);
-                self.close(guest, CloseCode::TRY_LATER, Initiator::Server);
+                self.close(
+                    guest,
+                    CloseCode::TRY_LATER,
+                    "slow consumer",
+                    Initiator::Server,
+                );
             }
         }
         if self.hub.has_orders() {
@@ -324,7 +421,7 @@ impl House {
         self.hub.check_invariants();
     }
 
-    fn close(&mut self, guest: Id, code: CloseCode, initiator: Initiator) {
+    fn close(&mut self, guest: Id, code: CloseCode, reason: &str, initiator: Initiator) {
         let Guest {
             session,
             route,
@@ -342,7 +439,7 @@ impl House {
             &mut cx,
             CloseInfo {
                 code,
-                reason: "",
+                reason,
                 initiator,
             },
         );

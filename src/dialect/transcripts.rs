@@ -3,7 +3,7 @@
 use super::testing::{Got, House, Id};
 use super::{
     Chat, ChatOptions, Echo, Health, HieraChain, HieraChainMode, HieraChainOptions, MetricsPage,
-    PubSub, PubSubOptions,
+    PubSub, PubSubOptions, Tapr,
 };
 use crate::http::{Response, percent_decode};
 
@@ -18,6 +18,7 @@ macro_rules! transcripts {
 
 transcripts! {
     echo chat chat_presence pubsub hierachain_server hierachain_guide hierachain_guide_acks hierachain_http
+    tapr
 }
 
 struct Replay {
@@ -60,6 +61,7 @@ impl Replay {
             acks: has("hierachain.acks"),
             ..HieraChainOptions::default()
         });
+        let tapr = Tapr::default();
         let presence = has("chat.presence");
         let pubsub = PubSubOptions {
             clients_publish: has("pubsub.clients_publish"),
@@ -86,6 +88,23 @@ impl Replay {
                 house.route("/hierachain/publish", chain.ingest()),
             ),
             ("/ws", house.route("/ws", chain)),
+            (
+                "/tapr/ws/conn/list",
+                house.route("/tapr/ws/conn/list", tapr.list()),
+            ),
+            (
+                "/tapr/ws/conn/send",
+                house.route("/tapr/ws/conn/send", tapr.send()),
+            ),
+            (
+                "/tapr/ws/conn/close",
+                house.route("/tapr/ws/conn/close", tapr.close()),
+            ),
+            (
+                "/tapr/ws/conn/debug",
+                house.route("/tapr/ws/conn/debug", tapr.debug()),
+            ),
+            ("/tapr", house.route("/tapr", tapr)),
             ("/healthz", house.route("/healthz", Health)),
             ("/metrics", house.route("/metrics", MetricsPage)),
         ];

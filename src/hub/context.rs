@@ -2,7 +2,7 @@
 
 use super::channel::{Space, SubscribeError};
 use super::publish::{PublishError, Published};
-use super::{CloseOrder, ConnId, Effect, Hub, Ticket};
+use super::{Call, CloseOrder, ConnId, Effect, Hub, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::time::Now;
@@ -54,6 +54,18 @@ impl<'a> Context<'a> {
         self.hub
             .index_of(id)
             .is_some_and(|s| self.hub.send(s, message))
+    }
+
+    /// Sends to many sessions, encoded once; answers how many took it. One named twice gets it once.
+    ///
+    /// # Errors
+    /// When the memory budget is used up; then nothing was queued anywhere.
+    pub fn send_many(
+        &mut self,
+        ids: &[ConnId],
+        message: Message<'_>,
+    ) -> Result<usize, PublishError> {
+        self.hub.send_many(ids, message)
     }
 
     /// Closes this session with a code and a reason (at most 123 bytes travel, RFC 6455 §5.5).
@@ -293,6 +305,30 @@ impl<'a> Context<'a> {
         ticket
     }
 
+    /// Asks for an HTTP request to an application; see [`Effect::Call`] for the order of calls. While more
+    /// calls wait than the server allows, this session is not read from until its own are done: nothing is
+    /// dropped.
+    pub fn call(&mut self, call: Call) -> Ticket {
+        let ticket = self.hub.ticket();
+        let session = self.id();
+        self.hub.calls.note_asked(call.bytes());
+        self.hub.effects.push(Effect::Call {
+            ticket,
+            route: self.route,
+            session,
+            call,
+        });
+        ticket
+    }
+
+    /// Whether this session's input is held back at the moment (its calls or its replies have piled up), so
+    /// that what the client may have said in time has not been heard yet.
+    pub fn is_held_back(&self) -> bool {
+        self.session
+            .and_then(|s| self.hub.sessions.get(s as usize))
+            .is_some_and(|s| s.held_back)
+    }
+
     /// A ticket for a request that will be answered with [`reply`](Self::reply) later.
     pub fn ticket(&mut self) -> Ticket {
         self.hub.ticket()
@@ -368,6 +404,11 @@ impl<'a> Context<'a> {
                 "queued_bytes",
                 "Bytes waiting in outboxes.",
                 self.hub.queued_bytes() as u64,
+            ),
+            (
+                "calls",
+                "Calls to applications that wait or are under way.",
+                self.hub.calls.count as u64,
             ),
         ])
     }

@@ -13,7 +13,7 @@ use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
 use super::outbox::Outbox;
 use super::session::NO_USER;
 use super::waiting::{mark_dirty, outbox_of};
-use super::{FrameId, Hub, SessionLimits, SlowPolicy};
+use super::{ConnId, FrameId, Hub, SessionLimits, SlowPolicy};
 use crate::ws::{self, Message};
 
 /// What became of a publication.
@@ -267,6 +267,31 @@ impl Hub {
             epoch,
             receivers,
         })
+    }
+
+    /// Sends to many sessions, encoded once; answers how many took it. One named twice gets it once.
+    pub(crate) fn send_many(
+        &mut self,
+        ids: &[ConnId],
+        message: Message<'_>,
+    ) -> Result<usize, PublishError> {
+        self.has_room(message.len())?;
+        self.stamp = self.stamp.wrapping_add(1).max(1);
+        self.turn_frames += 1;
+        self.turn_bytes += message.len();
+        let frame = self
+            .frames
+            .insert(|out| ws::encode_message(out, message, None));
+        let mut receivers = 0;
+        for id in ids {
+            if let Some(index) = self.index_of(*id)
+                && self.deliver(index, frame, self.stamp)
+            {
+                receivers += 1;
+            }
+        }
+        self.frames.discard(frame);
+        Ok(receivers)
     }
 
     /// Whether so many more bytes may wait in outboxes.

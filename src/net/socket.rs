@@ -1,7 +1,7 @@
 //! TCP and Unix streams as the worker's transport.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -17,6 +17,16 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Begins to connect; the socket becomes writable when it is connected.
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        if is_itself(&stream, addr) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
+    }
+
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -24,6 +34,12 @@ impl Socket {
             Self::Unix(stream) => stream.register(registry, token, both),
         }
     }
+}
+
+/// Whether a socket is connected to itself. Where nobody listens on a port that the system gives to outgoing
+/// connections, it may choose just that one for ours, and TCP lets both ends be the same.
+fn is_itself(stream: &TcpStream, addr: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|own| own == addr)
 }
 
 impl Read for Socket {
@@ -67,5 +83,29 @@ impl Transport for Socket {
     /// the peer's end included, is a new edge.
     fn short_read_drains(&self) -> bool {
         cfg!(target_os = "linux")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_connected_to_itself_is_known() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let own = socket.local_addr().unwrap();
+        socket.connect(&own).unwrap();
+        let stream = TcpStream::from_std(socket.into());
+        assert!(is_itself(&stream, own.as_socket().unwrap()));
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(there).unwrap();
+        assert!(!is_itself(&stream, there));
     }
 }

@@ -9,10 +9,12 @@
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
+//! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
 //! | `settings.rs` | every limit with its default |
+//! | `inspect.rs` | what the simulated world asks |
 //! | `transport.rs` | [`Transport`], the seam where tests put simulated sockets |
 //!
 //! **Never in here:** mio, `Instant::now`, a dialect.
@@ -20,20 +22,25 @@
 mod access;
 mod addresses;
 mod bucket;
+mod calls;
 mod connection;
 mod deadline;
 mod drain;
+#[cfg(feature = "sim")]
+mod inspect;
 mod open;
 mod requests;
 mod router;
 mod settings;
 mod transport;
+mod upstream;
 mod wheel;
 mod worker;
 
 pub use access::{AccessError, Keys, Origins};
+pub use calls::Want;
 pub use router::{On, RouteError};
-pub use settings::{AddressLimits, RouteSettings, WorkerSettings};
+pub use settings::{AddressLimits, CallSettings, RouteSettings, WorkerSettings};
 pub use transport::Transport;
 pub use worker::{Notice, Worker};
 

@@ -100,6 +100,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("getrandom", &["src/random"]),
     ("httparse", &["src/http/head"]),
     ("lexopt", &["src/cli"]),
+    ("md5", &["src/dialect/tapr"]),
     ("mio", &["src/net"]),
     ("rlimit", &["src/net"]),
     ("serde", &["src/dialect", "src/config"]),
@@ -147,8 +148,11 @@ pub(crate) fn dependencies(cargo_toml: &str) -> Vec<String> {
             inside = line.ends_with("dependencies]") && !line.contains("dev-");
         } else if inside && let Some((name, _)) = line.split_once('=') {
             let name = name.trim().trim_matches('"');
-            if !name.starts_with('#') {
-                names.push(name.replace('-', "_"));
+            match name {
+                _ if name.starts_with('#') => {}
+                // Its library has another name than its package.
+                "md-5" => names.push("md5".to_owned()),
+                _ => names.push(name.replace('-', "_")),
             }
         }
     }

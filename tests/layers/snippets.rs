@@ -413,6 +413,7 @@ fn each_dependency_has_a_place_and_a_use() {
         "getrandom",
         "httparse",
         "lexopt",
+        "md-5",
         "mio",
         "rlimit",
         "serde",
@@ -432,7 +433,11 @@ fn each_dependency_has_a_place_and_a_use() {
             lines.join("\n")
         )
     };
-    let used: Vec<String> = all.iter().map(|name| name.replace('-', "_")).collect();
+    let spelled = |name: &&str| match *name {
+        "md-5" => "md5".to_owned(),
+        name => name.replace('-', "_"),
+    };
+    let used: Vec<String> = all.iter().map(spelled).collect();
     assert_eq!(check_dependencies(&toml(&all), &used), [""; 0]);
 
     let fewer = check_dependencies(&toml(&all[1..]), &used);

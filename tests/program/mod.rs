@@ -133,7 +133,10 @@ pub(crate) struct Served {
 impl Served {
     /// Starts `dunlin` on ports that the system chooses.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut all = vec!["--listen", "localhost:0", "--control", "localhost:0"];
+        let mut all = Vec::new();
+        for listener in ["--listen", "--control", "--tapr"] {
+            all.extend([listener, "localhost:0"]);
+        }
         all.extend(args);
         Self::start_with(&mut dunlin(&all))
     }
@@ -153,7 +156,7 @@ impl Served {
         Self { running, lines }
     }
 
-    /// The whole URL of a path on a listener (`main`, `control`).
+    /// The whole URL of a path on a listener (`main`, `control`, `tapr`).
     pub(crate) fn url(&self, listener: &str, path: &str) -> String {
         let mut group = self
             .lines

@@ -184,6 +184,8 @@ pub(crate) struct Dunlin {
     pub(crate) main: String,
     /// `127.0.0.1:PORT` of the control listener.
     pub(crate) control: String,
+    /// `127.0.0.1:PORT` of the listener for an application and its clients.
+    pub(crate) tapr: String,
 }
 
 impl Dunlin {
@@ -206,23 +208,27 @@ impl Dunlin {
         flags: &[&str],
     ) -> Self {
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("DUNLIN_") {
+            let text = name.to_string_lossy();
+            if text.starts_with("DUNLIN_") || ["WS_PORT", "WS_URL"].contains(&&*text) {
                 command.env_remove(name);
             }
         }
         command
             .envs(settings.iter().copied())
             .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+            .args(["--tapr", "127.0.0.1:0"])
             .args(flags);
         let mut child = Child::start(&mut command);
         let address = |line: String| line.rsplit_once(' ').unwrap().1.to_owned();
         // It is bound before it prints.
         let main = address(child.line("main on "));
         let control = address(child.line("control on "));
+        let tapr = address(child.line("tapr on "));
         Self {
             child,
             main,
             control,
+            tapr,
         }
     }
 
