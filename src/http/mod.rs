@@ -22,6 +22,7 @@
 //! | `body` | [`BodyReader`]: the body out of arriving bytes |
 //! | `response` | [`Response`], [`EncodeOptions`]: what is sent back |
 //! | `response_head` | [`ResponseHead`]: the client side, for callbacks and the command line |
+//! | `client` | [`AnswerReader`], [`encode_request`]: one exchange from the other side |
 //! | `error` | [`HttpError`]: every refusal with its status, label and sentence |
 //! | `text` | percent-encoding and JSON escapes |
 //!
@@ -41,6 +42,7 @@
 //! ```
 
 mod body;
+mod client;
 mod error;
 mod fields;
 mod framing;
@@ -55,6 +57,7 @@ mod target;
 mod text;
 
 pub use body::BodyReader;
+pub use client::{Answer, AnswerReader, encode_request};
 pub use error::HttpError;
 pub use framing::{BodyLength, ResponseBody};
 pub use head::Head;
