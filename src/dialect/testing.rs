@@ -280,7 +280,10 @@ impl House {
                 after_ms,
                 route,
                 session,
-            } = effect;
+            } = effect
+            else {
+                continue;
+            };
             let index = session.map(|id| id.index);
             let guest = self
                 .guests

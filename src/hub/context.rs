@@ -2,7 +2,7 @@
 
 use super::channel::{Space, SubscribeError};
 use super::publish::{PublishError, Published};
-use super::{CloseOrder, ConnId, Effect, Hub, Ticket};
+use super::{Call, CloseOrder, ConnId, Effect, Hub, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::time::Now;
@@ -291,6 +291,30 @@ impl<'a> Context<'a> {
             session,
         });
         ticket
+    }
+
+    /// Asks for an HTTP request to an application; see [`Effect::Call`] for the order of calls. While more
+    /// calls wait than the server allows, this session is not read from until its own are done: nothing is
+    /// dropped.
+    pub fn call(&mut self, call: Call) -> Ticket {
+        let ticket = self.hub.ticket();
+        let session = self.id();
+        self.hub.calls.note_asked(call.body.len());
+        self.hub.effects.push(Effect::Call {
+            ticket,
+            route: self.route,
+            session,
+            call,
+        });
+        ticket
+    }
+
+    /// Whether this session's input is held back at the moment (its calls or its replies have piled up), so
+    /// that what the client may have said in time has not been heard yet.
+    pub fn is_held_back(&self) -> bool {
+        self.session
+            .and_then(|s| self.hub.sessions.get(s as usize))
+            .is_some_and(|s| s.held_back)
     }
 
     /// A ticket for a request that will be answered with [`reply`](Self::reply) later.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{ConnId, Context};
+use super::{Answered, Call, CallError, ConnId, Context};
 use crate::http::{Head, Response};
 use crate::ws::{CloseCode, Message};
 
@@ -148,16 +148,31 @@ pub enum Effect {
         /// The session it is for; if that is gone by then, nothing is called.
         session: Option<ConnId>,
     },
+    /// Make an HTTP request, and call `on_outcome` with [`Outcome::Answered`] or [`Outcome::Failed`].
+    Call {
+        /// Returned with the outcome.
+        ticket: Ticket,
+        /// The route whose handler asked.
+        route: u16,
+        /// Calls of one session are made one after the other, in the order they were asked for; those of
+        /// different sessions, and those of none, side by side. If the session is gone when the call ends,
+        /// the outcome is told without one.
+        session: Option<ConnId>,
+        /// The request.
+        call: Call,
+    },
 }
 
 /// How an effect ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Outcome<'a> {
     /// The time has gone by.
     Elapsed,
-    #[doc(hidden)]
-    _Borrowed(std::marker::PhantomData<&'a ()>),
+    /// The application has answered a call.
+    Answered(Answered<'a>),
+    /// A call has no answer.
+    Failed(CallError),
 }
 
 /// How a session ended.

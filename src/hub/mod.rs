@@ -6,6 +6,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `handler.rs` | the trait, what it is given and what it answers |
+//! | `call.rs` | HTTP requests to an application |
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
@@ -28,6 +29,7 @@
 //!                     └── on_open … on_close │ before still drains
 //! ```
 
+mod call;
 mod channel;
 mod context;
 mod frames;
@@ -38,6 +40,7 @@ mod publish;
 mod session;
 mod waiting;
 
+pub use call::{Answered, Call, CallError, Target, TargetError};
 pub use channel::{NameError, Space, SubscribeError, check_channel_name};
 pub use context::Context;
 pub use frames::FrameId;
@@ -145,6 +148,8 @@ pub struct Hub {
     turn_frames: usize,
     turn_bytes: usize,
     effects: Vec<Effect>,
+    /// Calls that wait or are under way, counted from the moment a handler asks.
+    pub(crate) calls: CallLoad,
     answers: Vec<(Ticket, Response)>,
     reply: ReplyBuffer,
     generation: u32,
@@ -167,6 +172,28 @@ const TURN_BYTES_MAX: usize = 1 << 20;
 struct RouteEntry {
     limits: SessionLimits,
     space: Space,
+}
+
+/// How many calls there are, and how many bytes their bodies have.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct CallLoad {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+    /// All calls ever asked for.
+    pub(crate) asked: u64,
+}
+
+impl CallLoad {
+    pub(crate) fn note_asked(&mut self, body_bytes: usize) {
+        self.count += 1;
+        self.bytes += body_bytes;
+        self.asked += 1;
+    }
+
+    pub(crate) fn note_ended(&mut self, body_bytes: usize) {
+        self.count -= 1;
+        self.bytes -= body_bytes;
+    }
 }
 
 /// A close that somebody decided while a turn was under way; the worker carries it out.
@@ -194,6 +221,7 @@ impl Hub {
             turn_frames: 0,
             turn_bytes: 0,
             effects: Vec::new(),
+            calls: CallLoad::default(),
             answers: Vec::new(),
             reply: ReplyBuffer::default(),
             generation: 0,
@@ -302,6 +330,13 @@ impl Hub {
         self.sessions
             .get(index as usize)
             .is_none_or(|s| s.leaving || !s.open)
+    }
+
+    /// Writes down whether the worker reads from a session at the moment.
+    pub(crate) fn set_held_back(&mut self, index: u32, held_back: bool) {
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.held_back = held_back;
+        }
     }
 
     /// A ticket nobody had before.

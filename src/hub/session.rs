@@ -55,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) dirty: bool,
     /// A close order is under way: nothing more is queued for it or taken from it.
     pub(crate) leaving: bool,
+    /// The worker does not read from it at the moment.
+    pub(crate) held_back: bool,
     pub(crate) bad_messages: u8,
     pub(crate) bad_minute: u16,
     /// The last publication that reached it, so that one sent to several channels arrives once.
@@ -80,6 +82,7 @@ impl Session {
             open: true,
             dirty: false,
             leaving: false,
+            held_back: false,
             bad_messages: 0,
             bad_minute: 0,
             stamp: 0,
