@@ -21,6 +21,7 @@ use crate::hub::{Params, Peer, Ticket};
 use crate::ws::{Closing, WebSocket};
 
 use super::bucket::Bucket;
+use super::upstream::Upstream;
 use super::wheel::Tick;
 
 #[derive(Debug)]
@@ -48,7 +49,11 @@ pub(crate) struct Connection<T> {
 pub(crate) enum Phase {
     Http(Box<Http>),
     Open(Open),
-    Linger { since: Tick },
+    Linger {
+        since: Tick,
+    },
+    /// Not a client: a connection of ours to an application.
+    Upstream(Box<Upstream>),
 }
 
 /// What a connection keeps while it speaks HTTP.
@@ -104,6 +109,8 @@ pub(crate) struct Open {
     pub(crate) since: Tick,
     /// Nothing is read until the outbox has drained.
     pub(crate) paused: bool,
+    /// Nothing is read until calls to the application are done.
+    pub(crate) held: bool,
     pub(crate) extra: Option<Box<Extra>>,
 }
 

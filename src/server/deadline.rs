@@ -27,6 +27,7 @@ impl Core {
                 };
                 Some(after(http.since, ms))
             }
+            Phase::Upstream(upstream) => Some(self.upstream_due(upstream)),
             Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
             Phase::Open(open) => {
                 if !open.closing.is_open() {
@@ -68,6 +69,7 @@ impl Core {
         match &connection.phase {
             Phase::Http(_) => self.http_deadline(connection),
             Phase::Open(_) => self.open_deadline(connection),
+            Phase::Upstream(_) => self.upstream_deadline(connection),
             Phase::Linger { .. } => Fate::Drop,
         }
     }

@@ -57,7 +57,7 @@ impl<T: Transport> Worker<T> {
                     }
                 }
                 Phase::Open(_) => open.push((key as u32, connection.generation)),
-                Phase::Linger { .. } => {}
+                Phase::Linger { .. } | Phase::Upstream(_) => {}
             }
         }
         for key in idle {
@@ -89,7 +89,13 @@ impl<T: Transport> Worker<T> {
 
     /// Whether a drain has come to its end: nobody is left.
     pub fn is_drained(&self) -> bool {
-        self.core.drain.is_some() && self.connections.is_empty()
+        let clients = self.connections.len() - self.core.calls.made();
+        let late = |drain: &Drain| self.core.now.ms >= drain.until_ms;
+        self.core.drain.as_ref().is_some_and(|drain| {
+            clients == 0
+                && !self.core.hub.has_orders()
+                && (self.core.calls.is_empty() || late(drain))
+        })
     }
 
     pub(crate) fn drain_step(&mut self) {
@@ -118,6 +124,8 @@ impl<T: Transport> Worker<T> {
             for key in late {
                 self.remove(key);
             }
+            self.carry_out_orders();
+            self.abandon_calls();
         }
         self.core.drain = Some(drain);
     }

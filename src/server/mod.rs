@@ -9,6 +9,7 @@
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
+//! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
@@ -20,6 +21,7 @@
 mod access;
 mod addresses;
 mod bucket;
+mod calls;
 mod connection;
 mod deadline;
 mod drain;
@@ -28,12 +30,14 @@ mod requests;
 mod router;
 mod settings;
 mod transport;
+mod upstream;
 mod wheel;
 mod worker;
 
 pub use access::{AccessError, Keys, Origins};
+pub use calls::Want;
 pub use router::{On, RouteError};
-pub use settings::{AddressLimits, RouteSettings, WorkerSettings};
+pub use settings::{AddressLimits, CallSettings, RouteSettings, WorkerSettings};
 pub use transport::Transport;
 pub use worker::{Notice, Worker};
 

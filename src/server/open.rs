@@ -34,7 +34,10 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return (Fate::Keep, 0);
         };
-        if open.paused {
+        if self.routes[open.route as usize].calls && self.is_call_load_above(100) {
+            self.hold(open, connection.generation);
+        }
+        if open.paused || open.held {
             return (Fate::Keep, 0);
         }
         if let Some(extra) = &mut open.extra
@@ -80,7 +83,9 @@ impl Core {
         };
         let mut open: &mut Open = open;
         let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
+        let generation = connection.generation;
         let mut completed = false;
+        let mut calls_made = false;
         loop {
             let route = &mut self.routes[open.route as usize];
             let settings = &route.settings;
@@ -104,8 +109,10 @@ impl Core {
                         );
                         continue;
                     }
+                    let asked = self.hub.calls.asked;
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
+                    calls_made |= self.hub.calls.asked != asked;
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
@@ -170,6 +177,12 @@ impl Core {
                     .get_or_insert_default()
                     .backlog
                     .extend_from_slice(data);
+                break;
+            }
+            if calls_made && self.is_call_load_above(100) {
+                self.hold(open, generation);
+                let extra = open.extra.get_or_insert_default();
+                extra.backlog.extend_from_slice(data);
                 break;
             }
             if self.hub.replies().len() >= REPLY_BYTES_MAX
@@ -454,6 +467,10 @@ impl Core {
         };
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
+        if open.held && open.closing.is_open() {
+            connection.life = tick_at(self.now.ms);
+            return Fate::Keep; // It is we who do not listen.
+        }
         if readable && !open.paused {
             return Fate::Keep; // It has said something that we have not read yet: nobody is accused unheard.
         }

@@ -25,6 +25,7 @@ impl Core {
             Phase::Http(_) => self.work_http(connection, key),
             Phase::Open(_) => self.work_open(connection, key),
             Phase::Linger { .. } => self.work_linger(connection),
+            Phase::Upstream(_) => self.work_upstream(connection, key),
         }
     }
 
@@ -39,8 +40,10 @@ impl Core {
             }
             Phase::Open(open) => {
                 let backlog = open.extra.as_ref().is_some_and(|e| !e.backlog.is_empty());
-                !open.paused && (connection.readable || backlog)
+                !open.paused && !open.held && (connection.readable || backlog)
             }
+            // Reading finds the end of an idle one; writing goes on when there is room.
+            Phase::Upstream(_) => connection.readable,
             Phase::Linger { .. } => connection.readable,
         }
     }
@@ -379,6 +382,7 @@ impl Core {
             route,
             closing: Closing::Open,
             paused: false,
+            held: false,
             since: 0,
             extra: None,
         });

@@ -30,6 +30,8 @@ pub struct WorkerSettings {
     pub address: AddressLimits,
     /// Size of the one receive buffer. Large reads make pipelined traffic cheap; untouched pages cost nothing.
     pub receive_buffer_bytes: usize,
+    /// Calls to applications.
+    pub calls: CallSettings,
     /// Limits of the hub.
     pub hub: HubLimits,
 }
@@ -47,7 +49,38 @@ impl Default for WorkerSettings {
             connections_max: 960,
             address: AddressLimits::default(),
             receive_buffer_bytes: 256 << 10,
+            calls: CallSettings::default(),
             hub: HubLimits::default(),
+        }
+    }
+}
+
+/// Limits of calls to applications.
+#[derive(Debug, Clone, Copy)]
+pub struct CallSettings {
+    /// Most connections to applications.
+    pub connections_max: usize,
+    /// Calls that may wait before sessions that cause more are not read from any more.
+    pub queue_max: usize,
+    /// Bytes of their bodies.
+    pub queue_bytes_max: usize,
+    /// Most bytes of an answer's body.
+    pub answer_bytes_max: usize,
+    /// How long connecting may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long a connection is kept open without a call, in milliseconds.
+    pub idle_ms: u64,
+}
+
+impl Default for CallSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: 32,
+            queue_max: 1024,
+            queue_bytes_max: 1 << 20,
+            answer_bytes_max: 64 << 10,
+            connect_timeout_ms: 5_000,
+            idle_ms: 30_000,
         }
     }
 }

@@ -11,7 +11,8 @@
 //!    bytes; messages go to handlers, replies to the reader are written at once;
 //! 2. **timers**: after the reads, so that whoever answered in time is never called late because *we* slept;
 //! 3. **orders**: closes, effects and late answers that handlers asked for;
-//! 4. **flush**: sessions with something in their outbox, a slice of them; the rest is carried over, so
+//! 4. **calls**: requests to applications that can start are sent;
+//! 5. **flush**: sessions with something in their outbox, a slice of them; the rest is carried over, so
 //!    batches grow with load by themselves.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use slab::Slab;
 
 use super::addresses::Addresses;
+use super::calls::{Calls, Queued};
 use super::connection::{Connection, Fate, Http, Phase, Stage};
 use super::drain::Drain;
 use super::router::{On, RouteError, Router};
@@ -54,6 +56,9 @@ pub(crate) struct Core {
     pub(crate) routes: Vec<Route>,
     pub(crate) router: Router,
     pub(crate) addresses: Addresses,
+    pub(crate) calls: Calls,
+    /// Connections that are not read from until calls are done: key and generation.
+    pub(crate) held: Vec<(u32, u32)>,
     pub(crate) wheel: Wheel<Due>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) waiting: HashMap<Ticket, (u32, u32)>,
@@ -71,6 +76,8 @@ pub(crate) struct Core {
 pub(crate) struct Route {
     pub(crate) settings: RouteSettings,
     pub(crate) handler: Box<dyn Handler>,
+    /// Its handler has asked for calls: its sessions are held back while too many wait.
+    pub(crate) calls: bool,
 }
 
 /// Who is woken by the wheel.
@@ -107,6 +114,8 @@ impl<T: Transport> Worker<T> {
                 routes: Vec::new(),
                 router: Router::default(),
                 addresses: Addresses::new(settings.address),
+                calls: Calls::new(settings.calls),
+                held: Vec::new(),
                 wheel: Wheel::new(),
                 timers: Slab::new(),
                 waiting: HashMap::new(),
@@ -141,7 +150,11 @@ impl<T: Transport> Worker<T> {
             .router
             .add(template, on, self.core.routes.len() as u16)?;
         self.core.hub.add_route(settings.session, handler.space());
-        self.core.routes.push(Route { settings, handler });
+        self.core.routes.push(Route {
+            settings,
+            handler,
+            calls: false,
+        });
         Ok(())
     }
 
@@ -156,21 +169,9 @@ impl<T: Transport> Worker<T> {
         self.core.set_time(now);
         self.core.hub.metrics.connections_total += 1;
         let (account, within) = self.core.addresses.arrive(peer, now.ms);
-        self.core.generation = self.core.generation.wrapping_add(1);
-        let tick = tick_at(now.ms);
-        let over = self.connections.len() >= self.core.settings.connections_max;
-        let key = self.connections.insert(Connection {
-            transport,
-            generation: self.core.generation,
-            armed: 0,
-            life: tick,
-            account,
-            readable: false,
-            writable: true,
-            ended: false,
-            queued: false,
-            phase: Phase::Http(Box::new(Http::new(peer, listener, tick))),
-        });
+        let over = self.clients() >= self.core.settings.connections_max;
+        let http = Http::new(peer, listener, tick_at(now.ms));
+        let key = self.insert(transport, account, Phase::Http(Box::new(http)), now);
         let refusal = if over {
             let max = self.core.settings.connections_max;
             let detail =
@@ -212,10 +213,32 @@ impl<T: Transport> Worker<T> {
         key
     }
 
+    pub(super) fn insert(&mut self, transport: T, account: u32, phase: Phase, now: Now) -> usize {
+        self.core.set_time(now);
+        self.core.generation = self.core.generation.wrapping_add(1);
+        self.connections.insert(Connection {
+            transport,
+            generation: self.core.generation,
+            armed: 0,
+            life: tick_at(now.ms),
+            account,
+            readable: false,
+            writable: true,
+            ended: false,
+            queued: false,
+            phase,
+        })
+    }
+
+    /// Connections that came from outside.
+    pub fn clients(&self) -> usize {
+        self.connections.len() - self.core.calls.made()
+    }
+
     /// Whether the worker holds so many refused connections beside its limit that the next one is better
     /// left in the kernel's queue.
     pub fn is_overfull(&self) -> bool {
-        self.connections.len() >= self.core.settings.connections_max + REFUSALS_AT_ONCE
+        self.clients() >= self.core.settings.connections_max + REFUSALS_AT_ONCE
     }
 
     /// The transport of connection `key` has become readable or writable; `ended`: the peer has ended its
@@ -240,6 +263,8 @@ impl<T: Transport> Worker<T> {
         self.read_slice();
         self.fire_timers();
         self.carry_out_orders();
+        self.start_calls();
+        self.release_held();
         self.flush_slice();
         self.drain_step();
         !self.core.ready.is_empty() || self.core.hub.has_dirty() || self.core.hub.has_orders()
@@ -252,10 +277,11 @@ impl<T: Transport> Worker<T> {
             .drain
             .as_ref()
             .map(|d| d.next_ms(self.core.now.ms));
-        match (self.core.wheel.next_ms(), drain) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let retry = self.core.calls.next_retry_ms();
+        [self.core.wheel.next_ms(), drain, retry]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Connections of any kind.
@@ -350,7 +376,7 @@ impl<T: Transport> Worker<T> {
 
     /// Closes, effects and late answers. Carrying one out may give rise to more: a bounded number of
     /// rounds now, the rest next turn.
-    fn carry_out_orders(&mut self) {
+    pub(super) fn carry_out_orders(&mut self) {
         for _ in 0..ORDER_ROUNDS {
             if !self.core.hub.has_orders() {
                 return;
@@ -378,6 +404,21 @@ impl<T: Transport> Worker<T> {
             }
             for effect in self.core.hub.take_effects() {
                 match effect {
+                    Effect::Call {
+                        ticket,
+                        route,
+                        session,
+                        call,
+                    } => {
+                        self.core.routes[route as usize].calls = true;
+                        self.core.calls.push(Queued {
+                            ticket,
+                            route,
+                            session,
+                            call,
+                            repeated: false,
+                        });
+                    }
                     Effect::Timer {
                         ticket,
                         after_ms,
@@ -426,7 +467,7 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    fn rearm(&mut self, key: u32) {
+    pub(super) fn rearm(&mut self, key: u32) {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
         };
@@ -444,7 +485,7 @@ impl<T: Transport> Worker<T> {
 
     pub(crate) fn remove(&mut self, key: u32) {
         if let Some(connection) = self.connections.try_remove(key as usize) {
-            self.core.forget(connection);
+            self.core.forget(connection, key);
         }
     }
 
@@ -454,6 +495,7 @@ impl<T: Transport> Worker<T> {
     /// When one is broken: that is a bug of ours.
     pub fn check_invariants(&self) {
         self.core.hub.check_invariants();
+        self.core.calls.check_invariants();
         let mut sessions = 0;
         for (key, connection) in &self.connections {
             let key = key as u32;
@@ -539,7 +581,7 @@ impl<T: Transport> Worker<T> {
                     (empty && open.extra.as_deref().is_some_and(kept))
                         || (!open.ws.is_mid_message() && open.ws.buffered_bytes() > 0)
                 }
-                Phase::Linger { .. } => false,
+                Phase::Linger { .. } | Phase::Upstream(_) => false,
             };
             idle.then(|| format!("connection {key} owns a buffer that it does not need"))
         })
@@ -636,7 +678,7 @@ impl Core {
     }
 
     /// Gives back everything a dropped connection held.
-    fn forget<T>(&mut self, connection: Connection<T>) {
+    fn forget<T>(&mut self, connection: Connection<T>, key: u32) {
         self.addresses.leave(connection.account, self.now.ms);
         match connection.phase {
             Phase::Open(open) => {
@@ -648,6 +690,7 @@ impl Core {
                     self.waiting.remove(&ticket);
                 }
             }
+            Phase::Upstream(upstream) => self.forget_upstream(*upstream, key),
             Phase::Linger { .. } => {}
         }
     }

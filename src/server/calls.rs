@@ -1,0 +1,299 @@
+//! Calls to applications: who waits for which endpoint, in which order, and when to connect again.
+//!
+//! Calls of one session form a **lane**: one is under way, the others wait behind it. Lanes whose first call
+//! may start wait at their **endpoint** (host and port), which has idle connections, connections that are
+//! being made, and after a failure a moment before which it is not tried again.
+//!
+//! ```text
+//!   handler ── Effect::Call ──▶ lane ──first of its lane──▶ endpoint.waiting
+//!                                ▲                               │ an idle connection, else a new one
+//!                                │ next                          ▼ (at most `connections_max` in all)
+//!                              ended ◀── answered or failed ── under way
+//! ```
+//!
+//! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
+//! doubling to 500 ms. A request that was sent is never sent again, with one exception: a kept-alive
+//! connection that ended before the first byte of an answer had most likely been closed by the application
+//! while it was idle (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the
+//! protocol that an application may see such a call twice rather than never).
+
+use std::collections::{HashMap, VecDeque};
+
+use super::settings::CallSettings;
+use crate::hub::{Call, ConnId, Ticket};
+
+/// A call that waits or is under way.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) ticket: Ticket,
+    pub(crate) route: u16,
+    pub(crate) session: Option<ConnId>,
+    pub(crate) call: Call,
+    /// It was sent once on a kept-alive connection that turned out to be closed.
+    pub(crate) repeated: bool,
+}
+
+/// What is made one after the other: the calls of a session, or a single call of none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Lane {
+    Session(ConnId),
+    Single(Ticket),
+}
+
+impl Lane {
+    fn of(queued: &Queued) -> Self {
+        queued
+            .session
+            .map_or(Self::Single(queued.ticket), Self::Session)
+    }
+}
+
+/// A connection to an application that somebody outside the worker has to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// To be handed back with the connection.
+    pub endpoint: u32,
+    /// A name or an address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    host: String,
+    port: u16,
+    waiting: VecDeque<Lane>,
+    /// Worker keys of connections that have nothing to do; the one used last is used first.
+    idle: Vec<u32>,
+    connecting: usize,
+    failures: u32,
+    retry_ms: u64,
+}
+
+/// All calls of a worker.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    settings: CallSettings,
+    endpoints: Vec<Endpoint>,
+    /// The calls of each lane that are not under way.
+    lanes: HashMap<Lane, VecDeque<Queued>>,
+    wants: VecDeque<Want>,
+    /// Connections to applications, those that are being made included.
+    connections: usize,
+    /// Hosts whose last connection could not be made, for whoever looks their addresses up.
+    unreachable: Vec<String>,
+    /// Those of them that the worker holds already.
+    made: usize,
+}
+
+const BACKOFF_MS_MIN: u64 = 50;
+const BACKOFF_MS_MAX: u64 = 500;
+
+impl Calls {
+    pub(crate) fn new(settings: CallSettings) -> Self {
+        Self {
+            settings,
+            endpoints: Vec::new(),
+            lanes: HashMap::new(),
+            wants: VecDeque::new(),
+            connections: 0,
+            unreachable: Vec::new(),
+            made: 0,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &CallSettings {
+        &self.settings
+    }
+
+    /// Connections to applications that the worker holds.
+    pub(crate) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// The worker has been given a transport for a want.
+    pub(crate) fn note_made(&mut self) {
+        self.made += 1;
+    }
+
+    /// The worker has dropped such a transport.
+    pub(crate) fn note_dropped(&mut self) {
+        self.made -= 1;
+    }
+
+    /// Whether no call waits or is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// A handler asks for a call.
+    pub(crate) fn push(&mut self, queued: Queued) {
+        let lane = Lane::of(&queued);
+        let endpoint = self.endpoint(&queued.call);
+        match self.lanes.get_mut(&lane) {
+            Some(waiting) => waiting.push_back(queued),
+            None => {
+                self.lanes.insert(lane, VecDeque::from([queued]));
+                self.endpoints[endpoint as usize].waiting.push_back(lane);
+            }
+        }
+    }
+
+    /// The next call that can start now, with the idle connection it goes out on; asks for connections
+    /// where there is none. `None`: nothing can start.
+    pub(crate) fn start(&mut self, now_ms: u64) -> Option<(u32, Queued)> {
+        for at in 0..self.endpoints.len() {
+            let endpoint = &mut self.endpoints[at];
+            while let Some(lane) = endpoint.waiting.front().copied() {
+                let Some(key) = endpoint.idle.pop() else {
+                    break;
+                };
+                endpoint.waiting.pop_front();
+                if let Some(queued) = self.lanes.get_mut(&lane).and_then(VecDeque::pop_front) {
+                    return Some((key, queued));
+                }
+                endpoint.idle.push(key);
+            }
+            while endpoint.waiting.len() > endpoint.connecting
+                && self.connections < self.settings.connections_max
+                && now_ms >= endpoint.retry_ms
+                // After a failure one attempt is enough to find out.
+                && (endpoint.failures == 0 || endpoint.connecting == 0)
+            {
+                endpoint.connecting += 1;
+                self.connections += 1;
+                self.wants.push_back(Want {
+                    endpoint: at as u32,
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                });
+            }
+        }
+        None
+    }
+
+    /// When an endpoint may be tried again, if somebody waits for it.
+    pub(crate) fn next_retry_ms(&self) -> Option<u64> {
+        let waiting = self
+            .endpoints
+            .iter()
+            .filter(|e| !e.waiting.is_empty() && e.connecting == 0);
+        waiting.map(|e| e.retry_ms).filter(|ms| *ms > 0).min()
+    }
+
+    pub(crate) fn next_want(&mut self) -> Option<Want> {
+        self.wants.pop_front()
+    }
+
+    /// A connection has been made.
+    pub(crate) fn note_connected(&mut self, endpoint: u32) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
+            endpoint.connecting -= 1;
+            endpoint.failures = 0;
+            endpoint.retry_ms = 0;
+        }
+    }
+
+    /// A connection could not be made.
+    pub(crate) fn note_refused(&mut self, endpoint: u32, now_ms: u64) {
+        self.connections -= 1;
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
+            endpoint.connecting -= 1;
+            let backoff = BACKOFF_MS_MIN << endpoint.failures.min(8);
+            endpoint.failures += 1;
+            endpoint.retry_ms = now_ms + backoff.min(BACKOFF_MS_MAX);
+            self.unreachable.push(endpoint.host.clone());
+        }
+    }
+
+    pub(crate) fn take_unreachable(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unreachable)
+    }
+
+    /// A connection has nothing to do.
+    pub(crate) fn note_idle(&mut self, endpoint: u32, key: u32) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
+            endpoint.idle.push(key);
+        }
+    }
+
+    /// A made connection is gone.
+    pub(crate) fn note_gone(&mut self, endpoint: u32, key: u32) {
+        self.connections -= 1;
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
+            endpoint.idle.retain(|idle| *idle != key);
+        }
+    }
+
+    /// The call is over: the next one of its lane may start.
+    pub(crate) fn end(&mut self, queued: &Queued) {
+        let lane = Lane::of(queued);
+        let next = self
+            .lanes
+            .get(&lane)
+            .and_then(VecDeque::front)
+            .map(|next| next.call.clone());
+        match next {
+            Some(call) => {
+                let endpoint = self.endpoint(&call);
+                self.endpoints[endpoint as usize].waiting.push_back(lane);
+            }
+            None => {
+                self.lanes.remove(&lane);
+            }
+        }
+    }
+
+    /// The call has to go out again, before the others of its lane.
+    pub(crate) fn repeat(&mut self, mut queued: Queued) {
+        queued.repeated = true;
+        let lane = Lane::of(&queued);
+        let endpoint = self.endpoint(&queued.call);
+        self.lanes.entry(lane).or_default().push_front(queued);
+        self.endpoints[endpoint as usize].waiting.push_front(lane);
+    }
+
+    /// Takes every call that is not under way: nobody will make it any more.
+    pub(crate) fn abandon(&mut self) -> Vec<Queued> {
+        for endpoint in &mut self.endpoints {
+            endpoint.waiting.clear();
+        }
+        self.lanes
+            .drain()
+            .flat_map(|(_, waiting)| waiting)
+            .collect()
+    }
+
+    fn endpoint(&mut self, call: &Call) -> u32 {
+        let target = &call.target;
+        if let Some(at) = self
+            .endpoints
+            .iter()
+            .position(|e| e.host == target.host && e.port == target.port)
+        {
+            return at as u32;
+        }
+        let at = self.endpoints.len() as u32;
+        self.endpoints.push(Endpoint {
+            host: target.host.clone(),
+            port: target.port,
+            waiting: VecDeque::new(),
+            idle: Vec::new(),
+            connecting: 0,
+            failures: 0,
+            retry_ms: 0,
+        });
+        at
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        for endpoint in &self.endpoints {
+            for lane in &endpoint.waiting {
+                let waiting = self.lanes.get(lane).is_some_and(|calls| !calls.is_empty());
+                assert!(waiting, "a lane waits at an endpoint with nothing to send");
+            }
+        }
+        assert!(self.connections <= self.settings.connections_max);
+    }
+}

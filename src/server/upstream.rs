@@ -1,0 +1,362 @@
+//! A connection from the worker to an application, for calls.
+//!
+//! ```text
+//!                    ready for writing             a call               answer whole, keep-alive
+//!   Connecting ──────────────────────────▶ Idle ─────────▶ Busy ──────────────────────────────▶ Idle
+//!       │ error, time-out                   │ end, bytes     │ end, error, time-out, close
+//!       ▼                                   ▼ nobody asked   ▼
+//!   (dropped, the endpoint rests)       (dropped)        (dropped, the call ends or goes out again)
+//! ```
+
+use std::io;
+
+use super::calls::Queued;
+use super::connection::{Connection, Fate, Open, Phase};
+use super::deadline::after;
+use super::transport::Transport;
+use super::wheel::{Tick, tick_at};
+use super::worker::{Core, Worker};
+use super::{ReadOutcome, read_some};
+use crate::http::{AnswerReader, encode_request};
+use crate::hub::{Answered, CallError, Context, Outcome, Target};
+use crate::time::Now;
+
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) endpoint: u32,
+    pub(crate) state: UpstreamState,
+    /// When the state began.
+    pub(crate) since: Tick,
+    /// Calls that this connection has carried.
+    calls: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum UpstreamState {
+    Connecting,
+    Idle,
+    Busy(Box<Exchange>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) queued: Queued,
+    request: Vec<u8>,
+    written: usize,
+    reader: AnswerReader,
+}
+
+impl<T: Transport> Worker<T> {
+    /// A connection to an application that the worker wants; hand it over with [`connected`](Self::connected)
+    /// or say [`not_connected`](Self::not_connected).
+    pub fn next_want(&mut self) -> Option<super::Want> {
+        self.core.calls.next_want()
+    }
+
+    /// Takes a transport for a [`Want`](super::Want), whose connecting may still be under way: the worker
+    /// waits until it is reported writable.
+    pub fn connected(&mut self, endpoint: u32, transport: T, now: Now) -> usize {
+        let upstream = Upstream {
+            endpoint,
+            state: UpstreamState::Connecting,
+            since: tick_at(now.ms),
+            calls: 0,
+        };
+        let phase = Phase::Upstream(Box::new(upstream));
+        self.core.calls.note_made();
+        let key = self.insert(transport, super::addresses::EXEMPT, phase, now);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.writable = false;
+        }
+        self.rearm(key as u32);
+        key
+    }
+
+    /// No transport could be made for a [`Want`](super::Want).
+    pub fn not_connected(&mut self, endpoint: u32, now: Now) {
+        self.core.hub.metrics.refuse("call_connect");
+        self.core.calls.note_refused(endpoint, now.ms);
+    }
+
+    /// Hosts whose last connection could not be made: another of their addresses may answer.
+    pub fn take_unreachable(&mut self) -> Vec<String> {
+        self.core.calls.take_unreachable()
+    }
+
+    /// Starts every call that can start.
+    pub(super) fn start_calls(&mut self) {
+        while let Some((key, queued)) = self.core.calls.start(self.core.now.ms) {
+            let Some(connection) = self.connections.get_mut(key as usize) else {
+                debug_assert!(false, "an idle connection is gone");
+                self.core.calls.repeat(queued);
+                continue;
+            };
+            self.core.begin_call(connection, queued);
+            let (fate, _) = self.core.work_upstream(connection, key);
+            self.settle(key, fate);
+        }
+    }
+
+    /// Reads again from everybody who was held back, once enough calls are done.
+    pub(super) fn release_held(&mut self) {
+        if self.core.held.is_empty() || self.core.is_call_load_above(50) {
+            return;
+        }
+        for (key, generation) in std::mem::take(&mut self.core.held) {
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && connection.generation == generation
+                && let Phase::Open(open) = &mut connection.phase
+            {
+                open.held = false;
+                let session = open.session;
+                connection.life = tick_at(self.core.now.ms);
+                self.core.hub.set_held_back(session, false);
+                self.settle(key, Fate::Keep);
+            }
+        }
+    }
+
+    /// Gives up calls that nobody will make any more.
+    pub(super) fn abandon_calls(&mut self) {
+        for queued in self.core.calls.abandon() {
+            self.core.tell_failed(&queued, CallError::ShuttingDown);
+        }
+    }
+}
+
+impl Core {
+    /// Whether calls wait beyond this share of their limits.
+    pub(super) fn is_call_load_above(&self, percent: usize) -> bool {
+        let (load, limits) = (self.hub.calls, self.calls.settings());
+        load.count > limits.queue_max * percent / 100
+            || load.bytes > limits.queue_bytes_max * percent / 100
+    }
+
+    /// Stops reading from a session until enough calls are done.
+    pub(super) fn hold(&mut self, open: &mut Open, generation: u32) {
+        if !open.held
+            && let Some(key) = self.hub.link(open.session)
+        {
+            open.held = true;
+            self.held.push((key, generation));
+            self.hub.set_held_back(open.session, true);
+            self.hub.metrics.refuse("calls_held_back");
+        }
+    }
+
+    fn begin_call<T>(&mut self, connection: &mut Connection<T>, queued: Queued) {
+        let Phase::Upstream(upstream) = &mut connection.phase else {
+            return;
+        };
+        let target = &queued.call.target;
+        let mut request = Vec::with_capacity(queued.call.body.len() + 512);
+        let headers = queued
+            .call
+            .headers
+            .iter()
+            .map(|(name, value)| (&**name, value.as_str()));
+        encode_request(
+            &mut request,
+            queued.call.method,
+            &target.authority(),
+            &target.path,
+            headers,
+            &queued.call.body,
+        );
+        let reader = AnswerReader::new(self.settings.head, self.calls.settings().answer_bytes_max);
+        upstream.since = tick_at(self.now.ms);
+        upstream.calls += 1;
+        upstream.state = UpstreamState::Busy(Box::new(Exchange {
+            queued,
+            request,
+            written: 0,
+            reader,
+        }));
+    }
+
+    pub(super) fn work_upstream<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+    ) -> (Fate, usize) {
+        let Phase::Upstream(upstream) = &mut connection.phase else {
+            return (Fate::Keep, 0);
+        };
+        if matches!(upstream.state, UpstreamState::Connecting) {
+            if connection.writable && !connection.ended {
+                upstream.state = UpstreamState::Idle;
+                upstream.since = tick_at(self.now.ms);
+                self.calls.note_connected(upstream.endpoint);
+                self.calls.note_idle(upstream.endpoint, key);
+            } else if connection.ended {
+                return (Fate::Drop, 0);
+            }
+            return (Fate::Keep, 0);
+        }
+        if let UpstreamState::Busy(exchange) = &mut upstream.state {
+            while connection.writable && exchange.written < exchange.request.len() {
+                match connection
+                    .transport
+                    .write(&exchange.request[exchange.written..])
+                {
+                    Ok(0) => return (Fate::Drop, 0),
+                    Ok(n) => {
+                        exchange.written += n;
+                        self.hub.metrics.sent_bytes_total += n as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        connection.writable = false;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return (Fate::Drop, 0),
+                }
+            }
+        }
+        if !connection.readable {
+            return (Fate::Keep, 0);
+        }
+        let mut receive = std::mem::take(&mut self.receive);
+        let result = match read_some(connection, &mut receive, self.now) {
+            ReadOutcome::Bytes(n) => (self.take_answer(connection, key, &receive[..n]), n),
+            ReadOutcome::Nothing => (Fate::Keep, 0),
+            ReadOutcome::End => {
+                if let Phase::Upstream(upstream) = &mut connection.phase
+                    && let UpstreamState::Busy(exchange) = &mut upstream.state
+                {
+                    exchange.reader.end();
+                    self.finish_if_done(connection, key, false);
+                }
+                (Fate::Drop, 0)
+            }
+            ReadOutcome::Failed => (Fate::Drop, 0),
+        };
+        self.receive = receive;
+        result
+    }
+
+    fn take_answer<T>(&mut self, connection: &mut Connection<T>, key: u32, bytes: &[u8]) -> Fate {
+        self.hub.metrics.received_bytes_total += bytes.len() as u64;
+        let Phase::Upstream(upstream) = &mut connection.phase else {
+            return Fate::Drop;
+        };
+        let UpstreamState::Busy(exchange) = &mut upstream.state else {
+            return Fate::Drop; // Nobody asked.
+        };
+        match exchange.reader.read(bytes) {
+            Ok(used) => {
+                let clean = used == bytes.len() && exchange.written == exchange.request.len();
+                if !exchange.reader.is_done() {
+                    return Fate::Keep;
+                }
+                self.finish_if_done(connection, key, clean)
+            }
+            Err(_) => {
+                let state = std::mem::replace(&mut upstream.state, UpstreamState::Idle);
+                if let UpstreamState::Busy(exchange) = state {
+                    self.tell_failed(&exchange.queued, CallError::BadAnswer);
+                }
+                Fate::Drop
+            }
+        }
+    }
+
+    /// Tells the handler of a whole answer. `reusable`: the connection is in a state to carry another call.
+    fn finish_if_done<T>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+        reusable: bool,
+    ) -> Fate {
+        let Phase::Upstream(upstream) = &mut connection.phase else {
+            return Fate::Drop;
+        };
+        if !matches!(&upstream.state, UpstreamState::Busy(e) if e.reader.is_done()) {
+            return Fate::Keep;
+        }
+        let state = std::mem::replace(&mut upstream.state, UpstreamState::Idle);
+        let UpstreamState::Busy(exchange) = state else {
+            return Fate::Drop;
+        };
+        let Exchange { queued, reader, .. } = *exchange;
+        let Some(answer) = reader.into_answer() else {
+            return Fate::Drop;
+        };
+        upstream.since = tick_at(self.now.ms);
+        let keep = reusable && answer.head.keep_alive() && self.drain.is_none();
+        if keep {
+            self.calls.note_idle(upstream.endpoint, key);
+        }
+        let answered = Answered {
+            head: &answer.head,
+            body: &answer.body,
+        };
+        self.tell(&queued, Outcome::Answered(answered));
+        if keep { Fate::Keep } else { Fate::Drop }
+    }
+
+    /// The call is over without an answer.
+    pub(super) fn tell_failed(&mut self, queued: &Queued, error: CallError) {
+        self.hub.metrics.refuse(error.name());
+        let target = queued.call.target.clone();
+        self.notice(error.name(), || {
+            let Target { host, port, .. } = &*target;
+            format!("a call to {host}:{port} has no answer: {}", error.name())
+        });
+        self.tell(queued, Outcome::Failed(error));
+    }
+
+    fn tell(&mut self, queued: &Queued, outcome: Outcome<'_>) {
+        self.hub.calls.note_ended(queued.call.body.len());
+        self.calls.end(queued);
+        let session = queued.session.and_then(|id| self.hub.index_of(id));
+        if let Some(route) = self.routes.get_mut(queued.route as usize) {
+            let mut cx = Context::new(&mut self.hub, queued.route, session);
+            route.handler.on_outcome(&mut cx, queued.ticket, outcome);
+        }
+    }
+
+    /// An upstream connection is gone, for whatever reason.
+    pub(super) fn forget_upstream(&mut self, upstream: Upstream, key: u32) {
+        self.calls.note_dropped();
+        match upstream.state {
+            UpstreamState::Connecting => {
+                self.hub.metrics.refuse("call_connect");
+                self.calls.note_refused(upstream.endpoint, self.now.ms);
+            }
+            UpstreamState::Idle => self.calls.note_gone(upstream.endpoint, key),
+            UpstreamState::Busy(exchange) => {
+                self.calls.note_gone(upstream.endpoint, key);
+                let Exchange { queued, reader, .. } = *exchange;
+                if upstream.calls > 1 && !reader.has_begun() && !queued.repeated {
+                    // It was closed while idle, and we wrote before we could know.
+                    self.calls.repeat(queued);
+                } else {
+                    self.tell_failed(&queued, CallError::Broken);
+                }
+            }
+        }
+    }
+
+    pub(super) fn upstream_due(&self, upstream: &Upstream) -> Tick {
+        let settings = self.calls.settings();
+        let ms = match &upstream.state {
+            UpstreamState::Connecting => settings.connect_timeout_ms,
+            UpstreamState::Idle => settings.idle_ms,
+            UpstreamState::Busy(exchange) => exchange.queued.call.timeout_ms,
+        };
+        after(upstream.since, ms)
+    }
+
+    pub(super) fn upstream_deadline<T>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Upstream(upstream) = &mut connection.phase else {
+            return Fate::Drop;
+        };
+        if let UpstreamState::Busy(_) = &upstream.state
+            && let UpstreamState::Busy(exchange) =
+                std::mem::replace(&mut upstream.state, UpstreamState::Idle)
+        {
+            self.tell_failed(&exchange.queued, CallError::Timeout);
+        }
+        Fate::Drop
+    }
+}
