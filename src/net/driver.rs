@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token, Waker};
 
 use super::listener::Listener;
+use super::resolver::Resolver;
 use super::socket::Socket;
 use crate::server::{Notice, Worker};
 use crate::time::Now;
@@ -36,6 +37,7 @@ pub(crate) struct Driver {
     clock: Clock,
     waker: Arc<Waker>,
     command: Arc<AtomicU8>,
+    resolver: Resolver,
     /// Accepting rests until then.
     resume_ms: Option<u64>,
     #[cfg(feature = "signals")]
@@ -98,6 +100,7 @@ impl Driver {
             poll,
             listeners,
             clock: Clock::new(),
+            resolver: Resolver::new(waker.clone()),
             waker,
             command: Arc::new(AtomicU8::new(RUN)),
             resume_ms: None,
@@ -155,6 +158,7 @@ impl Driver {
             let accepting = self.accept(now);
             let before = self.worker.connections();
             more = self.worker.turn(now) || accepting;
+            self.connect_wanted(now);
             if self.worker.connections() < before && self.resume_ms.take().is_some() {
                 more = true; // Somebody has left: there is room to accept again.
             }
@@ -166,6 +170,31 @@ impl Driver {
             if self.worker.is_drained() || self.command.load(Ordering::Acquire) == STOP {
                 return Ok(());
             }
+        }
+    }
+
+    /// Begins the connections to applications that the worker wants.
+    fn connect_wanted(&mut self, now: Now) {
+        let mut ready = self.resolver.take(now.ms);
+        while let Some(want) = self.worker.next_want() {
+            ready.extend(self.resolver.resolve(want, now.ms));
+        }
+        for (want, addr) in ready {
+            let connected = addr.and_then(|addr| {
+                let mut socket = Socket::connect(addr).ok()?;
+                let key = self.worker.next_key();
+                socket.register(self.poll.registry(), Token(key)).ok()?;
+                Some(socket)
+            });
+            match connected {
+                Some(socket) => {
+                    self.worker.connected(want.endpoint, socket, now);
+                }
+                None => self.worker.not_connected(want.endpoint, now),
+            }
+        }
+        for host in self.worker.take_unreachable() {
+            self.resolver.note_failed(&host);
         }
     }
 

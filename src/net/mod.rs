@@ -6,6 +6,7 @@
 //! | `driver.rs` | the loop: poll, accept, hand readiness to the worker, turn |
 //! | `listener.rs` | addresses, socket options |
 //! | `socket.rs` | TCP and Unix streams as a [`Transport`](crate::server::Transport) |
+//! | `resolver.rs` | names of applications to addresses, off the loop |
 //! | `signals.rs` | SIGTERM and SIGINT |
 //! | `client.rs` | a blocking WebSocket client for the command line and for tests |
 //!
@@ -14,6 +15,7 @@
 mod client;
 mod driver;
 mod listener;
+mod resolver;
 mod server;
 #[cfg(feature = "signals")]
 mod signals;

@@ -1,0 +1,172 @@
+//! Names to addresses, off the loop.
+//!
+//! Addresses and `localhost` need no look-up. For every other name a thread asks the system and wakes the
+//! loop; its answer is used for half a minute, so that a moved application is found again without a restart.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use mio::Waker;
+
+use crate::server::Want;
+
+/// How long an answer of the system is believed, in milliseconds.
+const BELIEVED_MS: u64 = 30_000;
+
+/// Looks names up for wants.
+pub(crate) struct Resolver {
+    waker: Arc<Waker>,
+    sender: Sender<(String, Vec<IpAddr>)>,
+    receiver: Receiver<(String, Vec<IpAddr>)>,
+    known: HashMap<String, Known>,
+    /// Wants whose name is being looked up.
+    waiting: Vec<Want>,
+}
+
+struct Known {
+    addresses: Vec<IpAddr>,
+    at_ms: u64,
+    /// Which of the addresses is tried next: one that does not answer must not hide the others.
+    turn: usize,
+}
+
+impl Resolver {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            waker,
+            sender,
+            receiver,
+            known: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The address for a want; `None`: it is being looked up, [`take`](Self::take) hands it out later.
+    pub(crate) fn resolve(
+        &mut self,
+        want: Want,
+        now_ms: u64,
+    ) -> Option<(Want, Option<SocketAddr>)> {
+        if let Ok(ip) = want.host.parse::<IpAddr>() {
+            let addr = SocketAddr::new(ip, want.port);
+            return Some((want, Some(addr)));
+        }
+        let known = self.known.get(&want.host);
+        if known.is_none_or(|known| now_ms.saturating_sub(known.at_ms) > BELIEVED_MS) {
+            if want.host.eq_ignore_ascii_case("localhost") {
+                let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                self.learn(want.host.clone(), both, now_ms);
+            } else {
+                if !self.waiting.iter().any(|other| other.host == want.host) {
+                    self.ask(want.host.clone());
+                }
+                self.waiting.push(want);
+                return None;
+            }
+        }
+        Some(self.choose(want))
+    }
+
+    /// The wants whose names have been looked up meanwhile.
+    pub(crate) fn take(&mut self, now_ms: u64) -> Vec<(Want, Option<SocketAddr>)> {
+        let mut ready = Vec::new();
+        while let Ok((host, addresses)) = self.receiver.try_recv() {
+            self.learn(host.clone(), addresses, now_ms);
+            let (found, rest) = std::mem::take(&mut self.waiting)
+                .into_iter()
+                .partition(|want| want.host == host);
+            self.waiting = rest;
+            let found: Vec<Want> = found;
+            ready.extend(found.into_iter().map(|want| self.choose(want)));
+        }
+        ready
+    }
+
+    fn learn(&mut self, host: String, addresses: Vec<IpAddr>, now_ms: u64) {
+        // The names come from the configuration, so there are few of them.
+        self.known.insert(
+            host,
+            Known {
+                addresses,
+                at_ms: now_ms,
+                turn: 0,
+            },
+        );
+    }
+
+    fn choose(&mut self, want: Want) -> (Want, Option<SocketAddr>) {
+        let addr = self.known.get_mut(&want.host).and_then(|known| {
+            let ip = known
+                .addresses
+                .get(known.turn % known.addresses.len().max(1))?;
+            Some(SocketAddr::new(*ip, want.port))
+        });
+        (want, addr)
+    }
+
+    /// A connection to this host could not be made: its next address is tried next time.
+    pub(crate) fn note_failed(&mut self, host: &str) {
+        if let Some(known) = self.known.get_mut(host) {
+            known.turn += 1;
+            if known.addresses.is_empty() {
+                self.known.remove(host); // Ask again.
+            }
+        }
+    }
+
+    fn ask(&self, host: String) {
+        let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        let name = host.clone();
+        let look_up = move || {
+            let addresses = (name.as_str(), 0).to_socket_addrs();
+            let addresses = addresses.map(|all| all.map(|addr| addr.ip()).collect());
+            // If the loop is gone nobody wants to know.
+            _ = sender.send((name, addresses.unwrap_or_default()));
+            _ = waker.wake();
+        };
+        let thread = std::thread::Builder::new().name("dunlin-dns".to_owned());
+        if thread.spawn(look_up).is_err() {
+            // No thread to be had: as if the name were unknown for now.
+            _ = self.sender.send((host, Vec::new()));
+            _ = self.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want(host: &str) -> Want {
+        Want {
+            endpoint: 0,
+            host: host.to_owned(),
+            port: 80,
+        }
+    }
+
+    #[test]
+    fn addresses_and_localhost_need_no_look_up() {
+        let poll = mio::Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let mut resolver = Resolver::new(waker);
+        let mut resolved = |host: &str| {
+            let (_, addr) = resolver.resolve(want(host), 0).expect("at once");
+            let text = addr.expect("an address").to_string();
+            resolver.note_failed(host);
+            text
+        };
+        assert_eq!(resolved("192.0.2.1"), "192.0.2.1:80");
+        assert_eq!(resolved("::1"), "[::1]:80");
+        assert_eq!(resolved("localhost"), "127.0.0.1:80");
+        assert_eq!(
+            resolved("localhost"),
+            "[::1]:80",
+            "the other one has its turn"
+        );
+        assert_eq!(resolved("localhost"), "127.0.0.1:80");
+    }
+}
