@@ -109,14 +109,6 @@ address in use, 70 internal error, 71 system error, 78 configuration
 ";
 
 fn version() -> String {
-    let features: Vec<&str> = [
-        (cfg!(feature = "cli"), "cli"),
-        (cfg!(feature = "signals"), "signals"),
-        (cfg!(feature = "sim"), "sim"),
-    ]
-    .into_iter()
-    .filter_map(|(on, name)| on.then_some(name))
-    .collect();
     let environment = [
         (cfg!(target_env = "gnu"), "-gnu"),
         (cfg!(target_env = "musl"), "-musl"),
@@ -127,7 +119,7 @@ fn version() -> String {
     format!(
         "dunlin {}\nfeatures: {}\ntarget: {ARCH}-{OS}{environment}\n",
         env!("CARGO_PKG_VERSION"),
-        features.join(" ")
+        crate::metrics::features(" ")
     )
 }
 

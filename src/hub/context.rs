@@ -15,8 +15,8 @@ use crate::ws::{CloseCode, Message};
 /// [`SubscribeError::Closed`].
 #[derive(Debug)]
 pub struct Context<'a> {
-    hub: &'a mut Hub,
-    route: u16,
+    pub(super) hub: &'a mut Hub,
+    pub(super) route: u16,
     session: Option<u32>,
 }
 
@@ -372,7 +372,7 @@ impl<'a> Context<'a> {
 
     /// Counts and gauges as Prometheus text.
     pub fn metrics_text(&self) -> String {
-        self.hub.metrics.render(&[
+        let mut text = self.hub.metrics.render(&[
             (
                 "sessions",
                 "Open WebSockets, those still draining included.",
@@ -393,7 +393,9 @@ impl<'a> Context<'a> {
                 "Bytes waiting in outboxes.",
                 self.hub.queued_bytes() as u64,
             ),
-        ])
+        ]);
+        self.hub.push_route_gauges(&mut text);
+        text
     }
 
     /// 16 random bytes.
