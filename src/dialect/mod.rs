@@ -10,7 +10,7 @@
 //! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
-//! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
+//! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
 //! **Never in here:** the server, sockets, clocks (the time is `cx.now()`), threads. Payloads pass through as the
@@ -31,7 +31,7 @@ mod testing;
 #[cfg(test)]
 mod transcripts;
 
-pub use admin::{Health, MetricsPage};
+pub use admin::{Admin, Health, MetricsPage, Ready};
 pub use chat::{Chat, ChatOptions};
 pub use echo::{Echo, EchoOptions};
 pub use hierachain::{
