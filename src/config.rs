@@ -30,7 +30,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dialect::{Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub};
+use crate::dialect::{
+    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Ready,
+};
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
@@ -124,7 +126,13 @@ impl Config {
                 Dialect::Echo => server.route_with(path, on, settings, || Echo::new(options.echo)),
                 Dialect::Chat => server.route_with(path, on, settings, || Chat::new(options.chat)),
                 Dialect::Health => server.route_with(path, on, settings, || Health),
+                Dialect::Ready => server.route_with(path, on, settings, || Ready),
                 Dialect::Metrics => server.route_with(path, on, settings, || MetricsPage),
+                Dialect::Admin => match Admin::at(path, options.pubsub) {
+                    Some(admin) => server.route_with(path, on, settings, || admin),
+                    // Paths were checked when the routes were put together.
+                    None => server,
+                },
             };
         }
         server

@@ -39,7 +39,9 @@ fn start_up_prints_every_url_and_lines_to_paste() {
         ("control", "ws", "/ch/{channel}", "pubsub"),
         ("control", "http", "/ch", "pubsub"),
         ("control", "http", "/healthz", "health"),
+        ("control", "http", "/readyz", "ready"),
         ("control", "http", "/metrics", "metrics"),
+        ("control", "http", "/v1/openapi.json", "admin"),
     ];
     for (listener, scheme, path, dialect) in expected {
         let url = served.url(listener, path);
@@ -62,6 +64,10 @@ fn start_up_prints_every_url_and_lines_to_paste() {
             base.replace("ws:", "http:")
         )),
         "{text}"
+    );
+    assert!(
+        !text.contains("/v1/connections"),
+        "that is what the file is for: {text}"
     );
     assert!(!text.contains('\x1b'), "a pipe gets no colour: {text:?}");
 

@@ -245,12 +245,11 @@ impl Build<'_> {
         let section = record.dialect.section();
         let mut values = values(self.record, section);
         let own = |name: &str| record.settings.contains_key(name);
-        if record.dialect == Dialect::Health {
-            // A probe carries no key, and `ok` tells nobody anything.
+        if record.dialect.is_probe() {
             values.keys.clear();
             values.keys_file = None;
         }
-        if listener.name == CONTROL {
+        if listener.name == CONTROL || record.dialect == Dialect::Admin {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
         for setting in ROUTE {
@@ -389,7 +388,7 @@ impl Build<'_> {
             let open: Vec<&str> = routes
                 .iter()
                 .filter(|r| r.listener == listener.number && r.settings.keys.is_empty())
-                .filter(|r| r.dialect != Dialect::Health)
+                .filter(|r| !r.dialect.is_probe())
                 .map(|r| r.path.as_str())
                 .collect();
             let Some(first) = open.first() else { continue };
