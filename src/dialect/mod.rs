@@ -24,7 +24,7 @@ mod echo;
 pub mod fuzz;
 mod hierachain;
 mod json;
-mod members;
+pub(crate) mod members;
 mod pubsub;
 #[cfg(any(test, feature = "sim"))]
 mod testing;
