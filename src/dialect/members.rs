@@ -45,15 +45,30 @@ pub(crate) fn members<'a, const N: usize>(
     text: &'a str,
     keys: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], Malformed> {
+    let mut found = [None; N];
+    find(text, &keys, &mut found)?;
+    Ok(found)
+}
+
+/// Not generic: the reader behind it is large, and one of it is enough.
+fn find<'a>(
+    text: &'a str,
+    keys: &[&str],
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), Malformed> {
     if deeper_than(text, DEPTH_MAX) {
         return Err(Malformed::TooDeep);
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let found = reader
-        .deserialize_any(Members(keys))
+    let is_object = reader
+        .deserialize_any(Members { keys, found })
         .map_err(|_| Malformed::NotJson)?;
     reader.end().map_err(|_| Malformed::NotJson)?;
-    found.ok_or(Malformed::NotObject)
+    if is_object {
+        Ok(())
+    } else {
+        Err(Malformed::NotObject)
+    }
 }
 
 /// The text of a JSON string; `None` for another value, or for one that Unicode cannot express.
@@ -104,53 +119,56 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-struct Members<'k, const N: usize>([&'k str; N]);
+/// Answers whether it is an object.
+struct Members<'k, 'f, 'de> {
+    keys: &'k [&'k str],
+    found: &'f mut [Option<&'de RawValue>],
+}
 
-impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
-    type Value = Option<[Option<&'de RawValue>; N]>;
+impl<'de> Visitor<'de> for Members<'_, '_, 'de> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
-        while let Some(at) = map.next_key_seed(Key(&self.0))? {
-            match at.and_then(|at| found.get_mut(at)) {
+        while let Some(at) = map.next_key_seed(Key(self.keys))? {
+            match at.and_then(|at| self.found.get_mut(at)) {
                 Some(slot) => *slot = Some(map.next_value()?),
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
-        Ok(Some(found))
+        Ok(true)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(false)
     }
 }
 
