@@ -6,10 +6,12 @@
 //! | `serve.rs` | `dunlin serve`, `dunlin check`, `--print-config` |
 //! | `start_up.rs` | the lines a started server prints |
 //! | `client.rs` | `dunlin sub`, `dunlin pub` |
+//! | `admin.rs` | `dunlin conns`, `dunlin close` |
 //! | `terminal.rs` | colour, and printing without panics |
 //!
 //! Results go to stdout, everything else to stderr. Exit codes are those of `sysexits.h`, see [`Exit`].
 
+mod admin;
 mod args;
 mod client;
 mod serve;
@@ -79,6 +81,10 @@ fn run() -> Exit {
         Command::Check => serve::check(&args),
         Command::Sub(ref target) => client::sub(&args, target),
         Command::Pub(ref channel, ref text) => client::publish(&args, channel, text.as_deref()),
+        Command::Conns(ref filter) => admin::conns(&args, filter),
+        Command::Close(ref id, ref code, ref reason) => {
+            admin::close(&args, id, code.as_deref(), reason)
+        }
     }
 }
 
@@ -90,34 +96,28 @@ dunlin [serve] [OPTIONS]         serve; print each URL and what is spoken there
 dunlin check   [OPTIONS]         read and check everything, bind nothing
 dunlin sub CHANNEL|URL           print each message as it comes
 dunlin pub CHANNEL [TEXT...|-]   publish TEXT, or each line of stdin
+dunlin conns [--user U] [--channel C] [--json]    list connections
+dunlin close ID [CODE [REASON]]                   close one [1000]
 
   -c, --config FILE     TOML; DUNLIN_* variables and flags come on top of it
       --listen ADDR     IP:PORT localhost:PORT *:PORT unix:PATH [localhost:2661]
       --control ADDR    publishing, health, metrics; or off     [localhost:2662]
       --tapr ADDR       the tapr gateway; or off               [localhost:40010]
-      --key KEY         a key that opens the routes; sub, pub: the key to show
+      --key KEY         a key that opens the routes; clients: the key to show
       --keys-file FILE  keys, one per line
       --log-format F    text, json
       --log-level L     off, error, warn, info
       --print-config    the effective settings as TOML, with their origins
-      --url BASE        sub, pub: the server [$DUNLIN_URL, ws://localhost:2661]
-  -v, --verbose         sub, pub: say what happens
-  -h, --help            -V, --version
+      --url BASE        clients: the server [$DUNLIN_URL, ws://localhost:2661]
+                        conns, close: its control listener      [localhost:2662]
+  -v, --verbose         clients: say what happens     -h, --help   -V, --version
 
---listen, --control, --tapr, --key repeat. $DUNLIN_KEY: the key of sub and pub.
+--listen, --control, --tapr, --key repeat. $DUNLIN_KEY: the key of clients.
 Exit: 0 ok, 1 refused by the server, 64 usage, 66 missing file, 69 no server or
 address in use, 70 internal error, 71 system error, 78 configuration
 ";
 
 fn version() -> String {
-    let features: Vec<&str> = [
-        (cfg!(feature = "cli"), "cli"),
-        (cfg!(feature = "signals"), "signals"),
-        (cfg!(feature = "sim"), "sim"),
-    ]
-    .into_iter()
-    .filter_map(|(on, name)| on.then_some(name))
-    .collect();
     let environment = [
         (cfg!(target_env = "gnu"), "-gnu"),
         (cfg!(target_env = "musl"), "-musl"),
@@ -128,7 +128,7 @@ fn version() -> String {
     format!(
         "dunlin {}\nfeatures: {}\ntarget: {ARCH}-{OS}{environment}\n",
         env!("CARGO_PKG_VERSION"),
-        features.join(" ")
+        crate::metrics::features(" ")
     )
 }
 

@@ -31,7 +31,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{
-    Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Tapr, TaprOptions,
+    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Ready, Tapr,
+    TaprOptions,
 };
 use crate::hub::Handler;
 use crate::log;
@@ -127,7 +128,13 @@ impl Config {
                 Dialect::TaprClose => Box::new(tapr.close()),
                 Dialect::TaprDebug => Box::new(tapr.debug()),
                 Dialect::Health => Box::new(Health),
+                Dialect::Ready => Box::new(Ready),
                 Dialect::Metrics => Box::new(MetricsPage),
+                Dialect::Admin => match Admin::at(path, options.pubsub) {
+                    Some(admin) => Box::new(admin),
+                    // Paths were checked when the routes were put together.
+                    None => continue,
+                },
             };
             server = server.route_boxed(path, on, settings, handler);
         }

@@ -65,7 +65,15 @@ impl Metrics {
 
     /// The Prometheus text format 0.0.4; `gauges` are values known only to the caller.
     pub fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
-        let mut out = String::with_capacity(2048);
+        let mut out = String::with_capacity(4096);
+        _ = writeln!(
+            out,
+            "# HELP dunlin_build_info The program: its version, and the features it was built with.\n\
+             # TYPE dunlin_build_info gauge\n\
+             dunlin_build_info{{version=\"{}\",features=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION"),
+            features(",")
+        );
         for (name, help, value) in gauges {
             _ = writeln!(
                 out,
@@ -148,6 +156,23 @@ impl Metrics {
         }
         out
     }
+}
+
+/// The features of this build.
+pub(crate) fn features(separator: &str) -> String {
+    let all = [
+        (cfg!(feature = "cli"), "cli"),
+        (cfg!(feature = "signals"), "signals"),
+        (cfg!(feature = "sim"), "sim"),
+    ];
+    let mut text = String::new();
+    for (_, name) in all.into_iter().filter(|(on, _)| *on) {
+        if !text.is_empty() {
+            text.push_str(separator);
+        }
+        text.push_str(name);
+    }
+    text
 }
 
 const OWN_CODES: [u16; 4] = [4401, 4403, 4408, 4429];

@@ -39,12 +39,14 @@ fn start_up_prints_every_url_and_lines_to_paste() {
         ("control", "ws", "/ch/{channel}", "pubsub"),
         ("control", "http", "/ch", "pubsub"),
         ("control", "http", "/healthz", "health"),
+        ("control", "http", "/readyz", "ready"),
         ("control", "http", "/metrics", "metrics"),
         ("tapr", "ws", "/ws", "tapr"),
         ("tapr", "http", "/tapr/ws/conn/list", "tapr-list"),
         ("tapr", "http", "/tapr/ws/conn/send", "tapr-send"),
         ("tapr", "http", "/tapr/ws/conn/close", "tapr-close"),
         ("tapr", "http", "/tapr/ws/conn/debug", "tapr-debug"),
+        ("control", "http", "/v1/openapi.json", "admin"),
     ];
     for (listener, scheme, path, dialect) in expected {
         let url = served.url(listener, path);
@@ -67,6 +69,10 @@ fn start_up_prints_every_url_and_lines_to_paste() {
             base.replace("ws:", "http:")
         )),
         "{text}"
+    );
+    assert!(
+        !text.contains("/v1/connections"),
+        "that is what the file is for: {text}"
     );
     assert!(!text.contains('\x1b'), "a pipe gets no colour: {text:?}");
 

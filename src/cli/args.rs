@@ -16,8 +16,19 @@ pub(crate) enum Command {
     Sub(String),
     /// The channel, and the text if there is one; else stdin.
     Pub(String, Option<String>),
+    Conns(Filter),
+    /// The id, the code, the reason.
+    Close(String, Option<String>, String),
     Help,
     Version,
+}
+
+/// Which connections to list, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Filter {
+    pub(crate) user: Option<String>,
+    pub(crate) channel: Option<String>,
+    pub(crate) json: bool,
 }
 
 /// The command line.
@@ -42,16 +53,21 @@ const SETTINGS: [(&str, &str, &str); 7] = [
     ("log-format", "--log-format", "log.format"),
     ("log-level", "--log-level", "log.level"),
 ];
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 9] = [
     "config",
     "print-config",
     "url",
+    "user",
+    "channel",
+    "json",
     "verbose",
     "help",
     "version",
 ];
-const COMMANDS: [&str; 6] = ["serve", "check", "sub", "pub", "help", "version"];
-/// Flags of each pair of commands, beside those of all.
+const COMMANDS: [&str; 8] = [
+    "serve", "check", "sub", "pub", "conns", "close", "help", "version",
+];
+/// Flags of each group of commands, beside those of all.
 const SERVER_FLAGS: [&str; 8] = [
     "listen",
     "control",
@@ -63,6 +79,7 @@ const SERVER_FLAGS: [&str; 8] = [
     "print-config",
 ];
 const CLIENT_FLAGS: [&str; 2] = ["url", "verbose"];
+const LIST_FLAGS: [&str; 3] = ["user", "channel", "json"];
 
 impl Args {
     pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Self, String> {
@@ -77,6 +94,7 @@ impl Args {
         let mut words: Vec<String> = Vec::new();
         let mut typed: Vec<String> = Vec::new();
         let mut command = None;
+        let mut filter = Filter::default();
         while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
             let name = match arg {
                 Arg::Value(word) => {
@@ -108,6 +126,9 @@ impl Args {
                     });
                 }
                 "verbose" => args.verbose = true,
+                "json" => filter.json = true,
+                "user" => filter.user = Some(string(value(&mut parser, &name)?)?),
+                "channel" => filter.channel = Some(string(value(&mut parser, &name)?)?),
                 "print-config" => args.print_config = true,
                 "config" => args.config = Some(value(&mut parser, &name)?.into()),
                 "url" => args.url = Some(string(value(&mut parser, &name)?)?),
@@ -142,18 +163,40 @@ impl Args {
                 let text = std::mem::take(&mut words).join(" ");
                 Command::Pub(channel, (!text.is_empty() && text != "-").then_some(text))
             }
+            Some("conns") => Command::Conns(filter),
+            Some("close") => {
+                if words.is_empty() {
+                    return Err(
+                        "close wants an id: dunlin close 0-2-5 (dunlin conns lists them)"
+                            .to_owned(),
+                    );
+                }
+                let id = words.remove(0);
+                let code = (!words.is_empty()).then(|| words.remove(0));
+                let reason = std::mem::take(&mut words).join(" ");
+                Command::Close(id, code, reason)
+            }
             Some("help") => Command::Help,
             _ => Command::Version,
         };
         if let Some(word) = words.first() {
             return Err(format!("{word:?} is one word too many"));
         }
-        let is_client = matches!(args.command, Command::Sub(_) | Command::Pub(..));
-        let (foreign, whose): (&[&str], _) = match is_client {
-            true => (&SERVER_FLAGS, "serve and check"),
-            false => (&CLIENT_FLAGS, "sub and pub"),
+        let (is_server, is_list) = match args.command {
+            Command::Sub(_) | Command::Pub(..) | Command::Close(..) => (false, false),
+            Command::Conns(_) => (false, true),
+            _ => (true, false),
         };
-        if let Some(name) = typed.iter().find(|name| foreign.contains(&name.as_str())) {
+        let foreign = |name: &str| {
+            let of = |flags: &[&str]| flags.contains(&name);
+            match () {
+                () if !is_server && of(&SERVER_FLAGS) => Some("serve and check"),
+                () if is_server && of(&CLIENT_FLAGS) => Some("sub, pub, conns and close"),
+                () if !is_list && of(&LIST_FLAGS) => Some("conns"),
+                () => None,
+            }
+        };
+        if let Some((name, whose)) = typed.iter().find_map(|name| Some((name, foreign(name)?))) {
             return Err(format!("--{name} is a flag of {whose}"));
         }
         Ok(args)
@@ -225,6 +268,23 @@ mod tests {
         assert_eq!(text(&["pub", "news", "--", "-v"]), Some("-v".into()));
         assert_eq!(text(&["pub", "news", "-"]), None);
         assert_eq!(text(&["pub", "news"]), None);
+        let filter = Filter {
+            user: Some("ann".into()),
+            channel: None,
+            json: true,
+        };
+        assert_eq!(
+            command(&["conns", "--user=ann", "--json"]),
+            Command::Conns(filter)
+        );
+        let close = |code: Option<&str>, reason: &str| {
+            Command::Close("0-2-5".into(), code.map(str::to_owned), reason.into())
+        };
+        assert_eq!(command(&["close", "0-2-5"]), close(None, ""));
+        assert_eq!(
+            command(&["close", "0-2-5", "4000", "signed", "out"]),
+            close(Some("4000"), "signed out")
+        );
         assert_eq!(command(&["sub", "--help"]), Command::Help);
         assert_eq!(command(&["-V"]), Command::Version);
     }
@@ -270,7 +330,13 @@ mod tests {
         );
         assert_eq!(
             error(&["serve", "--url", "x"]),
-            "--url is a flag of sub and pub"
+            "--url is a flag of sub, pub, conns and close"
         );
+        assert_eq!(error(&["sub", "--json", "x"]), "--json is a flag of conns");
+        assert_eq!(
+            error(&["close"]),
+            "close wants an id: dunlin close 0-2-5 (dunlin conns lists them)"
+        );
+        assert_eq!(error(&["conns", "x"]), "\"x\" is one word too many");
     }
 }

@@ -18,6 +18,12 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// `scheme://host/ch/channel` on the server that was asked for.
 fn channel_url(args: &Args, scheme: &str, channel: &str) -> Result<String, Exit> {
+    let base = base(args, scheme, DEFAULT_BASE)?;
+    Ok(format!("{base}/ch/{}", percent_encode(channel)))
+}
+
+/// `scheme://host` of the server that was asked for, by flag, by environment or by default.
+pub(super) fn base(args: &Args, scheme: &str, default: &str) -> Result<String, Exit> {
     let of_environment = || {
         std::env::var("DUNLIN_URL")
             .ok()
@@ -27,16 +33,12 @@ fn channel_url(args: &Args, scheme: &str, channel: &str) -> Result<String, Exit>
         .url
         .clone()
         .or_else(of_environment)
-        .unwrap_or_else(|| DEFAULT_BASE.to_owned());
+        .unwrap_or_else(|| default.to_owned());
     let rest = ["ws://", "http://"]
         .into_iter()
         .find_map(|scheme| base.strip_prefix(scheme));
     match rest {
-        Some(rest) if !rest.is_empty() => Ok(format!(
-            "{scheme}://{}/ch/{}",
-            rest.trim_end_matches('/'),
-            percent_encode(channel)
-        )),
+        Some(rest) if !rest.is_empty() => Ok(format!("{scheme}://{}", rest.trim_end_matches('/'))),
         _ => {
             say(&format!(
                 "dunlin: {base:?} is not the URL of a server: write ws://HOST:PORT or http://HOST:PORT \
@@ -48,7 +50,7 @@ fn channel_url(args: &Args, scheme: &str, channel: &str) -> Result<String, Exit>
 }
 
 /// `Bearer KEY`, if there is a key to present.
-fn bearer(args: &Args) -> Result<Option<String>, Exit> {
+pub(super) fn bearer(args: &Args) -> Result<Option<String>, Exit> {
     let of_environment = || {
         std::env::var("DUNLIN_KEY")
             .ok()
@@ -65,7 +67,7 @@ fn bearer(args: &Args) -> Result<Option<String>, Exit> {
     Err(Exit::Usage)
 }
 
-fn failed(url: &str, error: &ClientError) -> Exit {
+pub(super) fn failed(url: &str, error: &ClientError) -> Exit {
     match error {
         ClientError::Refused(status, body) => {
             say(&format!(
@@ -171,7 +173,7 @@ fn print(mut line: Vec<u8>, terminal: bool) -> io::Result<()> {
     out.flush()
 }
 
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let plain = |c: char| {
         if c != '\t' && c != '\n' && is_unprintable(c) {
             '\u{fffd}'
@@ -234,7 +236,7 @@ fn post(args: &Args, url: &str, key: Option<&str>, message: &[u8]) -> Result<(),
 }
 
 /// What an answer says in words: the `detail` of a problem (RFC 9457), else its text.
-fn detail(body: &[u8]) -> String {
+pub(super) fn detail(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let detail = string_member(&text, "detail");
     printable(detail.as_ref().unwrap_or(&text).trim())

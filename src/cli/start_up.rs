@@ -36,11 +36,18 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
         };
         let base = base(first);
         let mut urls = Vec::new();
-        for route in config
-            .routes
-            .iter()
-            .filter(|route| route.listener == listener.number)
-        {
+        let routes = || {
+            let all = config.routes.iter();
+            all.filter(|route| route.listener == listener.number)
+        };
+        let is_described = routes().any(|route| describes(route.dialect, &route.path));
+        for route in routes() {
+            if is_described
+                && route.dialect == Dialect::Admin
+                && !describes(route.dialect, &route.path)
+            {
+                continue;
+            }
             let scheme = if route.dialect.speaks_websocket()
                 && !is_publishing_only(route.dialect, &route.path)
             {
@@ -75,6 +82,11 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
 /// `/ch` takes several publications at once, and nobody can subscribe there.
 fn is_publishing_only(dialect: Dialect, path: &str) -> bool {
     dialect == Dialect::PubSub && !path.contains('{')
+}
+
+/// The one page of the administration that tells of all the others: they need no lines of their own.
+fn describes(dialect: Dialect, path: &str) -> bool {
+    dialect == Dialect::Admin && path.ends_with("/openapi.json")
 }
 
 /// Host and port of a URL that reaches an address from this machine.

@@ -274,12 +274,15 @@ impl Build<'_> {
     fn route(&mut self, record: RouteRecord, listener: &Listener) -> Option<Route> {
         let section = record.dialect.section();
         let mut values = values(self.record, section);
-        if record.dialect == Dialect::Health {
-            // A probe carries no key, and `ok` tells nobody anything.
+        if record.dialect.is_probe() {
+            // A probe carries no key, and what it is told tells nobody anything.
             values.keys.clear();
             values.keys_file = None;
         }
-        if listener.name == CONTROL || record.dialect.is_tapr_control() {
+        if listener.name == CONTROL
+            || record.dialect == Dialect::Admin
+            || record.dialect.is_tapr_control()
+        {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
         for setting in ROUTE {
@@ -364,7 +367,7 @@ impl Build<'_> {
             let open: Vec<&str> = routes
                 .iter()
                 .filter(|r| r.listener == listener.number && r.settings.keys.is_empty())
-                .filter(|r| r.dialect != Dialect::Health)
+                .filter(|r| !r.dialect.is_probe())
                 .map(|r| r.path.as_str())
                 .collect();
             let Some(first) = open.first() else { continue };

@@ -1,6 +1,8 @@
 //! The dialects by name: which there are, what they differ in, where they are served by default.
 
-use crate::dialect::{ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions};
+use crate::dialect::{
+    Admin, ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions,
+};
 use crate::server::RouteSettings;
 
 /// A dialect, or one of the plain pages that belong to it.
@@ -30,13 +32,17 @@ pub enum Dialect {
     TaprDebug,
     /// `ok`.
     Health,
+    /// `ready`, or not.
+    Ready,
     /// Counters and gauges.
     Metrics,
+    /// Connections, channels, publications: which of it is told by the path.
+    Admin,
 }
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::HieraChain,
         Self::HieraChainStatus,
         Self::HieraChainPublish,
@@ -49,7 +55,9 @@ impl Dialect {
         Self::TaprClose,
         Self::TaprDebug,
         Self::Health,
+        Self::Ready,
         Self::Metrics,
+        Self::Admin,
     ];
 
     /// The name in a configuration.
@@ -67,7 +75,9 @@ impl Dialect {
             Self::TaprClose => "tapr-close",
             Self::TaprDebug => "tapr-debug",
             Self::Health => "health",
+            Self::Ready => "ready",
             Self::Metrics => "metrics",
+            Self::Admin => "admin",
         }
     }
 
@@ -75,7 +85,7 @@ impl Dialect {
     pub(crate) fn section(self) -> &'static str {
         match self {
             Self::HieraChain | Self::HieraChainStatus | Self::HieraChainPublish => "hierachain",
-            Self::Health | Self::Metrics => "",
+            Self::Health | Self::Ready | Self::Metrics | Self::Admin => "",
             _ if self.is_tapr_control() => "tapr",
             _ => self.name(),
         }
@@ -95,6 +105,11 @@ impl Dialect {
             self,
             Self::TaprList | Self::TaprSend | Self::TaprClose | Self::TaprDebug
         )
+    }
+
+    /// A probe carries no key, and what it is answered tells nobody anything.
+    pub(crate) fn is_probe(self) -> bool {
+        matches!(self, Self::Health | Self::Ready)
     }
 
     /// Where a dialect wants something else than the defaults of all routes.
@@ -127,6 +142,10 @@ impl Dialect {
             Self::Chat if !(has("group") || has("a") && has("b")) => Err(format!(
                 "dialect \"chat\" takes the room from the path, as in \"/chat/{{group}}\" or \
                  \"/pair/{{a}}/{{b}}\", and {path:?} has neither"
+            )),
+            Self::Admin if Admin::at(path, PubSubOptions::default()).is_none() => Err(format!(
+                "dialect \"admin\" tells by the end of a path what to serve there, as in \
+                 \"/v1/connections/{{id}}/close\", and {path:?} ends like nothing it knows"
             )),
             _ => Ok(()),
         }
@@ -170,10 +189,23 @@ pub(crate) const DEFAULT_ROUTES: &[(&str, &str, Dialect)] = &[
     ("/ch/{channel}", CONTROL, Dialect::PubSub),
     ("/ch", CONTROL, Dialect::PubSub),
     ("/healthz", CONTROL, Dialect::Health),
+    ("/readyz", CONTROL, Dialect::Ready),
     ("/metrics", CONTROL, Dialect::Metrics),
     ("/ws", TAPR, Dialect::Tapr),
     ("/tapr/ws/conn/list", TAPR, Dialect::TaprList),
     ("/tapr/ws/conn/send", TAPR, Dialect::TaprSend),
     ("/tapr/ws/conn/close", TAPR, Dialect::TaprClose),
     ("/tapr/ws/conn/debug", TAPR, Dialect::TaprDebug),
+    ("/v1/openapi.json", CONTROL, Dialect::Admin),
+    ("/v1/connections", CONTROL, Dialect::Admin),
+    ("/v1/connections/{id}", CONTROL, Dialect::Admin),
+    ("/v1/connections/{id}/send", CONTROL, Dialect::Admin),
+    ("/v1/connections/{id}/close", CONTROL, Dialect::Admin),
+    ("/v1/connections/{id}/subscribe", CONTROL, Dialect::Admin),
+    ("/v1/connections/{id}/unsubscribe", CONTROL, Dialect::Admin),
+    ("/v1/publish", CONTROL, Dialect::Admin),
+    ("/v1/channels", CONTROL, Dialect::Admin),
+    // Where SDKs for an AWS WebSocket API look for it, without and with a stage.
+    ("/@connections/{id}", CONTROL, Dialect::Admin),
+    ("/{stage}/@connections/{id}", CONTROL, Dialect::Admin),
 ];

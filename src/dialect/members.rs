@@ -17,11 +17,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 /// Most levels of arrays and objects in a text that is read or passed on.
-pub(super) const DEPTH_MAX: usize = 128;
+pub(crate) const DEPTH_MAX: usize = 128;
 
 /// Why a text is not the object that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     /// Not JSON.
     NotJson,
     /// JSON, but not an object.
@@ -41,7 +41,7 @@ impl fmt::Display for Malformed {
 }
 
 /// The values of `keys` in the object that `text` is.
-pub(super) fn members<'a, const N: usize>(
+pub(crate) fn members<'a, const N: usize>(
     text: &'a str,
     keys: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], Malformed> {
@@ -83,7 +83,7 @@ fn find<'a>(
 }
 
 /// The text of a JSON string; `None` for another value, or for one that Unicode cannot express.
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(raw.get()).ok().map(Cow::Owned)
@@ -100,18 +100,18 @@ pub(crate) fn string_member<'a>(text: &'a str, key: &str) -> Option<Cow<'a, str>
 }
 
 /// Whether the value is an object.
-pub(super) fn is_object(raw: &RawValue) -> bool {
+pub(crate) fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
 }
 
 /// Whether the value is an array.
-pub(super) fn is_array(raw: &RawValue) -> bool {
+pub(crate) fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
 /// Why a value is not the list that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoList {
+pub(crate) enum NoList {
     /// Not an array.
     NotArray,
     /// More items than this many.
@@ -119,7 +119,7 @@ pub(super) enum NoList {
 }
 
 /// The items of an array, at most `max` of them.
-pub(super) fn items(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, NoList> {
+pub(crate) fn items(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, NoList> {
     if !is_array(raw) {
         return Err(NoList::NotArray);
     }
@@ -140,7 +140,7 @@ pub(super) fn each_item<'a>(raw: &'a RawValue, take: impl FnMut(&'a RawValue)) -
 }
 
 /// Appends `text` as a JSON string.
-pub(super) fn push_string(out: &mut String, text: &str) {
+pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     crate::http::json_escape(out, text);
     out.push('"');

@@ -11,7 +11,7 @@
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
-//! | `admin.rs` | [`Health`], [`MetricsPage`] | an operator's tools |
+//! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
 //! **Never in here:** the server, sockets, clocks (the time is `cx.now()`), threads. Payloads pass through as the
@@ -25,7 +25,7 @@ mod echo;
 pub mod fuzz;
 mod hierachain;
 mod json;
-mod members;
+pub(crate) mod members;
 mod pubsub;
 mod tapr;
 #[cfg(any(test, feature = "sim"))]
@@ -33,7 +33,7 @@ mod testing;
 #[cfg(test)]
 mod transcripts;
 
-pub use admin::{Health, MetricsPage};
+pub use admin::{Admin, Health, MetricsPage, Ready};
 pub use chat::{Chat, ChatOptions};
 pub use echo::{Echo, EchoOptions};
 pub use hierachain::{

@@ -70,16 +70,7 @@ impl PubSub {
     }
 
     fn publish_one(cx: &mut Context<'_>, request: &Request<'_>, channel: &str) -> Response {
-        let media_type = request
-            .header("Content-Type")
-            .and_then(|value| value.split(';').next());
-        let is_binary =
-            media_type.is_some_and(|t| t.trim().eq_ignore_ascii_case("application/octet-stream"));
-        let message = match std::str::from_utf8(request.body) {
-            Ok(text) if !is_binary => Message::Text(text),
-            _ => Message::Binary(request.body),
-        };
-        match cx.publish(channel, message) {
+        match cx.publish(channel, message_of(request)) {
             Ok(published) => {
                 let mut json = String::from("{");
                 push_published(&mut json, published);
@@ -90,7 +81,8 @@ impl PubSub {
         }
     }
 
-    fn publish_many(&self, cx: &mut Context<'_>, body: &[u8]) -> Response {
+    /// What `POST /ch` does with its body.
+    pub(super) fn publish_many(&self, cx: &mut Context<'_>, body: &[u8]) -> Response {
         let publications = match self.read(body) {
             Ok(publications) => publications,
             Err(why) => return bad_request(cx, &why),
@@ -263,6 +255,19 @@ impl Handler for PubSub {
 
     fn space(&self) -> &str {
         "pubsub"
+    }
+}
+
+/// The message that a request's body is.
+pub(super) fn message_of<'a>(request: &Request<'a>) -> Message<'a> {
+    let media_type = request
+        .header("Content-Type")
+        .and_then(|value| value.split(';').next());
+    let is_binary =
+        media_type.is_some_and(|t| t.trim().eq_ignore_ascii_case("application/octet-stream"));
+    match std::str::from_utf8(request.body) {
+        Ok(text) if !is_binary => Message::Text(text),
+        _ => Message::Binary(request.body),
     }
 }
 

@@ -99,10 +99,10 @@ impl House {
         }
     }
 
-    /// Adds a handler; `path` is there for the reader.
+    /// Adds a handler.
     pub(super) fn route(&mut self, path: &str, handler: impl Handler + 'static) -> usize {
-        _ = path;
-        self.hub.add_route(self.session_limits, handler.space());
+        self.hub
+            .add_route(self.session_limits, handler.space(), path);
         self.handlers.push(Box::new(handler));
         self.handlers.len() - 1
     }

@@ -66,8 +66,28 @@ impl Channels {
         Space(at as u16)
     }
 
+    /// The same for one that was named before.
+    pub(crate) fn find_space(&self, name: &str) -> Option<Space> {
+        self.spaces().find(|(_, s)| *s == name).map(|(s, _)| s)
+    }
+
+    /// All name spaces, in the order in which they were first named.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (Space, &str)> {
+        let numbers = (0..).map(Space);
+        numbers.zip(self.spaces.iter().map(|name| &**name))
+    }
+
+    pub(crate) fn space_name(&self, space: Space) -> &str {
+        self.spaces.get(space.0 as usize).map_or("", |name| name)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// Numbers of channels are below this.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slab.capacity() as u32
     }
 
     #[cfg(feature = "sim")]

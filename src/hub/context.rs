@@ -15,8 +15,8 @@ use crate::ws::{CloseCode, Message};
 /// [`SubscribeError::Closed`].
 #[derive(Debug)]
 pub struct Context<'a> {
-    hub: &'a mut Hub,
-    route: u16,
+    pub(super) hub: &'a mut Hub,
+    pub(super) route: u16,
     session: Option<u32>,
 }
 
@@ -384,7 +384,7 @@ impl<'a> Context<'a> {
 
     /// Counts and gauges as Prometheus text.
     pub fn metrics_text(&self) -> String {
-        self.hub.metrics.render(&[
+        let mut text = self.hub.metrics.render(&[
             (
                 "sessions",
                 "Open WebSockets, those still draining included.",
@@ -410,7 +410,9 @@ impl<'a> Context<'a> {
                 "Calls to applications that wait or are under way.",
                 self.hub.calls.count as u64,
             ),
-        ])
+        ]);
+        self.hub.push_route_gauges(&mut text);
+        text
     }
 
     /// 16 random bytes.

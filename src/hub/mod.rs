@@ -14,6 +14,7 @@
 //! | `outbox.rs` | frame ids waiting for one session |
 //! | `publish.rs` | fan-out, limits, slow consumers |
 //! | `waiting.rs` | what waits to be written: replies, outboxes, the dirty list |
+//! | `listing.rs` | sessions and channels in pages, for whoever looks after the server |
 //! | `locals.rs` | per-connection state of a handler, slab-indexed |
 //!
 //! **Never in here:** sockets, threads, clocks, files, serde_json, anything of `server`. Time is a value
@@ -34,6 +35,7 @@ mod channel;
 mod context;
 mod frames;
 mod handler;
+mod listing;
 mod locals;
 mod outbox;
 mod publish;
@@ -48,6 +50,7 @@ pub use handler::{
     Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Ticket,
     Upgrade,
 };
+pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use publish::{PublishError, Published};
 pub use session::ConnId;
@@ -134,6 +137,8 @@ pub struct Hub {
     limits: HubLimits,
     routes: Vec<RouteEntry>,
     sessions: Slab<Session>,
+    /// Every session's slot is and was below this.
+    slots: u32,
     /// Only of sessions for which something waits.
     outboxes: Slab<Outbox>,
     channels: Channels,
@@ -156,6 +161,8 @@ pub struct Hub {
     tickets: u64,
     stamp: u32,
     worker: u16,
+    /// The worker is told to end.
+    pub(crate) draining: bool,
     /// The time of this turn.
     pub(crate) now: Now,
     /// What was counted.
@@ -168,10 +175,15 @@ const TURN_FRAMES_MAX: usize = 1024;
 /// Bytes likewise.
 const TURN_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct RouteEntry {
     limits: SessionLimits,
     space: Space,
+    template: Box<str>,
+    /// Sessions it has.
+    sessions: u32,
+    /// It had a session once.
+    was_used: bool,
 }
 
 /// How many calls there are, and how many bytes their bodies have.
@@ -212,6 +224,7 @@ impl Hub {
             limits,
             routes: Vec::new(),
             sessions: Slab::new(),
+            slots: 0,
             outboxes: Slab::new(),
             channels: Channels::default(),
             frames: Frames::default(),
@@ -228,16 +241,23 @@ impl Hub {
             tickets: 0,
             stamp: 0,
             worker,
+            draining: false,
             now: Now::default(),
             metrics: Metrics::default(),
             random,
         }
     }
 
-    /// Registers a route: its limits and the name space its channels live in. Answers its number.
-    pub(crate) fn add_route(&mut self, limits: SessionLimits, space: &str) -> u16 {
+    /// Registers a route: its limits, the name space its channels live in, its path template. Answers its number.
+    pub(crate) fn add_route(&mut self, limits: SessionLimits, space: &str, template: &str) -> u16 {
         let space = self.channels.space(space);
-        self.routes.push(RouteEntry { limits, space });
+        self.routes.push(RouteEntry {
+            limits,
+            space,
+            template: template.into(),
+            sessions: 0,
+            was_used: false,
+        });
         (self.routes.len() - 1) as u16
     }
 
@@ -269,8 +289,14 @@ impl Hub {
     /// Opens a session for the server's connection `link` on route `route`.
     pub(crate) fn open(&mut self, link: u32, route: u16) -> u32 {
         self.generation = self.generation.wrapping_add(1);
+        if let Some(entry) = self.routes.get_mut(route as usize) {
+            entry.sessions += 1;
+            entry.was_used = true;
+        }
         let session = Session::new(self.generation, link, route);
-        self.sessions.insert(session) as u32
+        let index = self.sessions.insert(session) as u32;
+        self.slots = self.slots.max(index + 1);
+        index
     }
 
     /// Ends a session for its application: unsubscribes it and refuses anything new for it.
@@ -286,11 +312,14 @@ impl Hub {
     /// Forgets a session and gives back the frames that waited for it.
     pub(crate) fn remove(&mut self, index: u32) {
         self.end(index);
-        if let Some(session) = self.sessions.try_remove(index as usize)
-            && let Some(mut outbox) = self.outboxes.try_remove(session.outbox as usize)
-        {
-            while let Some(frame) = outbox.pop() {
-                self.frames.release(frame);
+        if let Some(session) = self.sessions.try_remove(index as usize) {
+            if let Some(entry) = self.routes.get_mut(session.route as usize) {
+                entry.sessions -= 1;
+            }
+            if let Some(mut outbox) = self.outboxes.try_remove(session.outbox as usize) {
+                while let Some(frame) = outbox.pop() {
+                    self.frames.release(frame);
+                }
             }
         }
         if self.reply.to == Some(index) {
@@ -403,6 +432,11 @@ impl Hub {
     /// When one is broken: that is a bug of ours.
     pub fn check_invariants(&self) {
         self.channels.check_invariants(&self.sessions);
+        let counted: u32 = self.routes.iter().map(|route| route.sessions).sum();
+        assert!(
+            self.routes.is_empty() || counted as usize == self.sessions.len(),
+            "sessions and routes differ"
+        );
         let mut queued = 0;
         for (index, session) in &self.sessions {
             queued += self

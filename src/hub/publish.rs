@@ -10,6 +10,7 @@
 use std::fmt;
 
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
+use super::listing::USER_SPACE;
 use super::outbox::Outbox;
 use super::session::NO_USER;
 use super::waiting::{mark_dirty, outbox_of};
@@ -440,8 +441,6 @@ impl Hub {
     }
 }
 
-/// Each user is a channel of this space.
-const USER_SPACE: &str = "user";
 /// `soft_since` counts in units that fit 32 bits for eight years.
 const SOFT_UNIT_MS: u64 = 64;
 

@@ -73,6 +73,7 @@ impl<T: Transport> Worker<T> {
         self.core.notice("drain", || {
             format!("draining: {count} WebSockets are told to reconnect elsewhere")
         });
+        self.core.hub.draining = true;
         self.core.drain = Some(Drain {
             since_ms: now.ms,
             until_ms: now.ms + timeout,

@@ -149,7 +149,9 @@ impl<T: Transport> Worker<T> {
         self.core
             .router
             .add(template, on, self.core.routes.len() as u16)?;
-        self.core.hub.add_route(settings.session, handler.space());
+        self.core
+            .hub
+            .add_route(settings.session, handler.space(), template);
         self.core.routes.push(Route {
             settings,
             handler,
