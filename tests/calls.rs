@@ -402,11 +402,15 @@ fn a_call_that_nobody_read_goes_out_again() {
     let mut client = server.client();
     let (unread, _) = listener.accept().unwrap();
     assert!(unread.peek(&mut [0; 16]).unwrap() > 0);
+    // What waits behind it has to go on waiting. It has been read once something later is answered.
+    client.send(Message::Text("a")).unwrap();
+    let url = format!("http://127.0.0.1:{}/ws", server.port);
+    let later = dunlin::net::http_request("GET", &url, &[], b"");
+    assert_eq!(later.unwrap().status, 426);
     drop(listener);
     drop(unread); // with a request that nobody has read
     let app = App::start(port, Arc::new(|body| ok(body.split_once(' ').unwrap().1)));
     assert_eq!(text(&mut client), "200 open");
-    client.send(Message::Text("a")).unwrap();
     assert_eq!(text(&mut client), "200 a");
     assert!(app.next().ends_with(" open"));
     assert!(app.next().ends_with(" a"));

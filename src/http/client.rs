@@ -45,6 +45,8 @@ pub struct AnswerReader {
     body_bytes_max: usize,
     seeker: HeadSeeker,
     head_bytes: Vec<u8>,
+    /// Something has come, if only an interim answer.
+    begun: bool,
     state: State,
     body: Vec<u8>,
 }
@@ -73,6 +75,7 @@ impl AnswerReader {
             body_bytes_max,
             seeker: HeadSeeker::default(),
             head_bytes: Vec::new(),
+            begun: false,
             state: State::Head,
             body: Vec::new(),
         }
@@ -84,6 +87,7 @@ impl AnswerReader {
     /// An answer that is not HTTP, or too large. Its connection cannot be used any more.
     pub fn read(&mut self, input: &[u8]) -> Result<usize, HttpError> {
         let mut used = 0;
+        self.begun |= !input.is_empty();
         loop {
             match &mut self.state {
                 State::Head => {
@@ -125,7 +129,7 @@ impl AnswerReader {
 
     /// Whether any byte of the answer has come.
     pub fn has_begun(&self) -> bool {
-        !self.head_bytes.is_empty() || !matches!(self.state, State::Head)
+        self.begun
     }
 
     /// Whether the answer is whole.
@@ -154,6 +158,15 @@ impl AnswerReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interim_answer_is_the_beginning_of_one() {
+        let mut reader = AnswerReader::new(HeadLimits::default(), 64);
+        assert!(!reader.has_begun());
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        assert_eq!(reader.read(interim), Ok(interim.len()));
+        assert!(reader.has_begun(), "somebody has read the request");
+    }
 
     fn read(bytes: &[u8], step: usize) -> Result<(AnswerReader, usize), HttpError> {
         let mut reader = AnswerReader::new(HeadLimits::default(), 64);

@@ -244,7 +244,11 @@ fn serve(stream: TcpStream, shared: &Shared, seen: &Sender<Callback>) {
             }
             Answer::EndlessHead => {
                 _ = writer.write_all(b"HTTP/1.1 200 OK\r\n");
-                while writer.write_all(b"X-More: and more\r\n").is_ok() {}
+                // Slowly enough to leave the processor to others.
+                let more = b"X-More: and more\r\n".repeat(50);
+                while writer.write_all(&more).is_ok() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 break;
             }
             Answer::Status(..) => {}
