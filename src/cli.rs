@@ -105,8 +105,7 @@ dunlin close ID [CODE [REASON]]                   close one [1000]
       --tapr ADDR       the tapr gateway; or off               [localhost:40010]
       --key KEY         a key that opens the routes; clients: the key to show
       --keys-file FILE  keys, one per line
-      --log-format F    text, json
-      --log-level L     off, error, warn, info
+      --log-format F    text, json      --log-level L     off, error, warn, info
       --print-config    the effective settings as TOML, with their origins
       --url BASE        clients: the server [$DUNLIN_URL, ws://localhost:2661]
                         conns, close: its control listener      [localhost:2662]
