@@ -60,7 +60,7 @@ impl Core {
         if self.is_stalled(connection) {
             return (Fate::Keep, 0);
         }
-        if was_stalled && self.now.ms == 0 {
+        if was_stalled {
             // Requests that came while the answers could not be written are still in the buffer.
             return (self.feed(connection, key, &mut []), 0);
         }
