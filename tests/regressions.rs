@@ -519,3 +519,20 @@ fn a_message_whose_reply_paused_its_reader_does_not_stay_in_memory() {
     assert_eq!(a.texts().len(), 2);
     world.check_idle();
 }
+
+#[test]
+fn requests_that_wait_behind_unread_answers_are_not_timed_out() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.stop_reading();
+    let body = "x".repeat(10_000);
+    let post = format!("POST /chat HTTP/1.1\r\nHost: sim\r\nContent-Length: 10000\r\n\r\n{body}");
+    let all = post.repeat(40);
+    a.send_bytes(&all.as_bytes()[..all.len() - 10]);
+    world.advance_ms(20_000);
+    a.resume_reading();
+    a.send_bytes(&all.as_bytes()[all.len() - 10..]);
+    for _ in 0..40 {
+        assert_eq!(a.answer().unwrap().status(), 200);
+    }
+}

@@ -24,6 +24,9 @@ use super::bucket::Bucket;
 use super::upstream::Upstream;
 use super::wheel::Tick;
 
+/// While more answers than this wait to be written, no further request of that connection is looked at.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     pub(crate) transport: T,
@@ -215,6 +218,11 @@ impl Http {
             since,
             answered: 0,
         }
+    }
+
+    /// More answers wait to be written than may: no further request is looked at.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.unwritten().len() > OUTPUT_BYTES_MAX
     }
 
     pub(crate) fn unwritten(&self) -> &[u8] {

@@ -20,6 +20,8 @@ impl Core {
             Phase::Http(http) => {
                 let ms = match http.stage {
                     Stage::Head if http.answered == 0 => s.handshake_timeout_ms,
+                    // While its answers wait to be read, its requests are not looked at.
+                    Stage::Head | Stage::Body(_) if http.is_stalled() => s.keep_alive_ms,
                     Stage::Head if http.input.is_empty() => s.keep_alive_ms,
                     Stage::Head | Stage::Body(_) => s.request_timeout_ms,
                     Stage::Waiting { .. } => s.reply_timeout_ms,

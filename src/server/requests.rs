@@ -11,9 +11,6 @@ use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
 use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 
-/// While more answers than this wait to be written, no further request of that connection is looked at.
-const OUTPUT_BYTES_MAX: usize = 64 << 10;
-
 impl Core {
     /// One unit of work for a ready connection; answers how many bytes were read too.
     pub(super) fn work<T: Transport>(
@@ -34,8 +31,8 @@ impl Core {
         match &connection.phase {
             Phase::Http(http) => {
                 let may_write = connection.writable && !http.unwritten().is_empty();
-                let may_read = matches!(http.stage, Stage::Head | Stage::Body(_))
-                    && http.unwritten().len() <= OUTPUT_BYTES_MAX;
+                let may_read =
+                    matches!(http.stage, Stage::Head | Stage::Body(_)) && !http.is_stalled();
                 may_write || (may_read && connection.readable)
             }
             Phase::Open(open) => {
@@ -61,7 +58,11 @@ impl Core {
             return (Fate::Keep, 0);
         }
         if was_stalled {
-            // Requests that came while the answers could not be written are still in the buffer.
+            // Requests that came while the answers could not be written are still in the buffer. Their time
+            // begins now.
+            if let Phase::Http(http) = &mut connection.phase {
+                http.since = tick_at(self.now.ms);
+            }
             return (self.feed(connection, key, &mut []), 0);
         }
         let Phase::Http(http) = &mut connection.phase else {
@@ -85,7 +86,7 @@ impl Core {
     }
 
     fn is_stalled<T>(&self, connection: &Connection<T>) -> bool {
-        matches!(&connection.phase, Phase::Http(http) if http.unwritten().len() > OUTPUT_BYTES_MAX)
+        matches!(&connection.phase, Phase::Http(http) if http.is_stalled())
     }
 
     /// The peer sends nothing more; what it asked for before is still answered.
@@ -472,6 +473,7 @@ impl Core {
         match http.stage {
             // It has sent something that we have not read yet: nobody is accused unheard.
             Stage::Head | Stage::Body(_) if has_more => Fate::Keep,
+            Stage::Head | Stage::Body(_) if http.is_stalled() => Fate::Drop,
             Stage::Head if http.input.is_empty() => Fate::Drop,
             Stage::Head | Stage::Body(_) => {
                 self.hub.metrics.refuse("request_timeout");
