@@ -536,3 +536,20 @@ fn requests_that_wait_behind_unread_answers_are_not_timed_out() {
         assert_eq!(a.answer().unwrap().status(), 200);
     }
 }
+
+#[test]
+fn a_last_answer_is_not_cut_while_it_is_being_read() {
+    let mut world = chat(|_| {});
+    let mut a = world.open();
+    a.stop_reading();
+    let body = "x".repeat(200_000);
+    let head = "POST /chat HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Length: 200000";
+    a.send_bytes(format!("{head}\r\n\r\n{body}").as_bytes());
+    a.cut_into(10_000);
+    for _ in 0..25 {
+        world.advance_ms(1_000);
+        a.read_once();
+    }
+    assert_eq!(a.complaint(), None);
+    assert_eq!(a.answer().unwrap().body().len(), 200_000);
+}

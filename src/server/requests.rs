@@ -505,6 +505,10 @@ impl Core {
                 Ok(n) => {
                     http.written += n;
                     self.hub.metrics.sent_bytes_total += n as u64;
+                    if matches!(http.stage, Stage::Closing) || http.is_stalled() {
+                        // It waits for its reader, and that one is reading.
+                        http.since = tick_at(self.now.ms);
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     connection.writable = false
