@@ -101,6 +101,11 @@ impl Actor {
         matches!(self.kind, Kind::Polite | Kind::Slow)
     }
 
+    /// Its closing handshake, or its last answer, may be cut if it does not read for so long as to miss it.
+    pub(crate) fn may_be_cut_for_stalling(&self) -> bool {
+        self.kind == Kind::Slow || (self.kind == Kind::Http && self.last_request_sent)
+    }
+
     /// Large messages through a keyhole would take for ever.
     pub(crate) fn window_min(&self) -> usize {
         if self.is_bulk { 1024 } else { 1 }
@@ -393,8 +398,8 @@ fn rude_request(chooser: &mut Chooser) -> &'static [u8] {
     requests[chooser.index(requests.len())]
 }
 
-/// A little less than the server's keep-alive time.
-const KEEP_ALIVE_MS: u64 = 74_000;
+/// Less than the server's keep-alive time, by as long as an answer may have lain unread.
+const KEEP_ALIVE_MS: u64 = 54_000;
 /// Commands a patient client has under way.
 const COMMANDS_IN_FLIGHT: usize = 6;
 /// Requests an HTTP client pipelines.

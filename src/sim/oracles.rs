@@ -36,7 +36,7 @@ impl Run {
             || actor.kind == Kind::Rude
             || actor.asked_late
             || (draining && cut_off)
-            || (actor.kind == Kind::Slow && actor.stalled_longest >= 4_000 && cut_off);
+            || (actor.stalled_longest >= 4_000 && cut_off && actor.may_be_cut_for_stalling());
         if !excused && let Some(complaint) = &peer.complaint {
             panic!("{id} ({:?}) complains: {complaint}", actor.kind);
         }
@@ -89,7 +89,7 @@ impl Run {
         for actor in self.actors.iter_mut().filter(|a| a.kind != Kind::Rude) {
             let peer = &mut self.inner.peers[actor.peer];
             peer.reading = true;
-            peer.wire.borrow_mut().set_window(1 << 16);
+            peer.wire.borrow_mut().set_window(1 << 18);
             actor.stalled_since = None;
         }
         self.hurry();

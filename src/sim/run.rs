@@ -204,7 +204,11 @@ impl Run {
         self.steps += 1;
         let step = self.chooser.weighted(&STEPS).unwrap_or(Step::Poll);
         let at = match step {
-            Step::Stall | Step::Window => self.one_of(Kind::Slow),
+            Step::Stall | Step::Window => {
+                let kinds = [(3, Kind::Slow), (1, Kind::Http)];
+                let kind = self.chooser.weighted(&kinds).unwrap_or(Kind::Slow);
+                self.one_of(kind)
+            }
             _ => self.chooser.index(self.actors.len()),
         };
         match step {
@@ -264,7 +268,7 @@ impl Run {
             Step::Act => actor.act(peer, chooser, self.next_id, self.inner.now.ms),
             Step::Close => actor.close(peer, chooser),
             Step::BreakOff if chooser.one_in(3) => actor.break_off(peer, chooser),
-            Step::Stall if actor.kind == Kind::Slow => {
+            Step::Stall if matches!(actor.kind, Kind::Slow | Kind::Http) => {
                 peer.reading = !peer.reading;
                 if peer.reading {
                     actor.stalled_since = None;
@@ -274,7 +278,7 @@ impl Run {
                     actor.stalled_since = Some(self.inner.now.ms);
                 }
             }
-            Step::Window if matches!(actor.kind, Kind::Slow | Kind::Rude) => {
+            Step::Window if actor.kind != Kind::Polite => {
                 let window = chooser.size(17).max(actor.window_min());
                 peer.wire.borrow_mut().set_window(window);
             }
@@ -307,7 +311,7 @@ impl Run {
         ];
         let kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
         let drops_oldest = chooser.one_in(2);
-        let is_bulk = kind != Kind::Rude && chooser.one_in(6);
+        let is_bulk = kind == Kind::Http || (kind != Kind::Rude && chooser.one_in(6));
         // Large messages byte by byte would take for ever.
         let least = if is_bulk { 10 } else { 0 };
         let faults = Faults {
@@ -393,10 +397,10 @@ impl Run {
                 self.inner.peers[actor.peer].reading = true;
             }
         }
-        for actor in self.actors.iter().filter(|a| a.kind == Kind::Slow) {
+        for actor in self.actors.iter().filter(|a| a.kind != Kind::Rude) {
             let peer = &self.inner.peers[actor.peer];
             if peer.reading && ms > 1000 {
-                peer.wire.borrow_mut().set_window(1 << 16);
+                peer.wire.borrow_mut().set_window(1 << 18);
             }
         }
     }
@@ -512,5 +516,5 @@ impl Run {
 }
 
 /// Of the routes' sessions: small, so that it is reached.
-pub(super) const OUTBOX_BYTES_MAX: usize = 6 << 10;
+pub(super) const OUTBOX_BYTES_MAX: usize = 3 << 10;
 pub(super) const OUTBOX_FRAMES_MAX: usize = 20;
