@@ -177,9 +177,14 @@ impl Selection {
             }
             types_json.push_str(item.get());
             // Only a string ever equals the type of an event.
-            let topic = Topic::new(&chain, Some(&event_type));
-            if item.get().starts_with('"') && !topics.contains(&topic) {
-                topics.push(topic);
+            let is_string = item.get().starts_with('"');
+            let is_new = || {
+                topics
+                    .iter()
+                    .all(|t| t.event_type.as_deref() != Some(&*event_type))
+            };
+            if is_string && is_new() {
+                topics.push(Topic::new(&chain, Some(&event_type)));
             }
         }
         Ok(Self {
