@@ -9,7 +9,8 @@ use super::worker::Worker;
 pub(crate) struct OutboxSize {
     pub(crate) route: u16,
     pub(crate) frames: usize,
-    /// All but the first, of which a part may be on the wire.
+    /// All but the first, of which a part may be on the wire, and the largest, which may be as large as the
+    /// route allows.
     pub(crate) tail_bytes: usize,
 }
 
@@ -23,7 +24,7 @@ impl<T: Transport> Worker<T> {
             hub.is_open(session).then(|| OutboxSize {
                 route,
                 frames: sizes().count(),
-                tail_bytes: sizes().skip(1).sum(),
+                tail_bytes: sizes().skip(1).sum::<usize>() - sizes().skip(1).max().unwrap_or(0),
             })
         });
         open.collect()

@@ -135,6 +135,11 @@ impl Client {
         self.then_run(|peer| peer.wire.borrow_mut().set_window(bytes));
     }
 
+    /// Its socket promises, as real ones do, that a short read has taken everything.
+    pub fn short_reads_drain(&mut self) {
+        self.peer().wire.borrow_mut().faults.short_read_drains = true;
+    }
+
     /// Whether it answers pings.
     pub fn answer_pings(&mut self, yes: bool) {
         self.peer().pongs = yes;

@@ -170,5 +170,5 @@ impl Run {
 const BULK_ROUTE: u16 = 3;
 /// What may come on top: what a short write left of replies, a gap marker, a ping, a pong.
 const CONTROL_FRAMES: usize = 4;
-/// The same without what stands first, which may be one message of any size.
+/// The same in bytes, without what was left of replies.
 const CONTROL_BYTES: usize = 400;

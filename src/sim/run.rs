@@ -516,5 +516,5 @@ impl Run {
 }
 
 /// Of the routes' sessions: small, so that it is reached.
-pub(super) const OUTBOX_BYTES_MAX: usize = 3 << 10;
+pub(super) const OUTBOX_BYTES_MAX: usize = 1 << 10;
 pub(super) const OUTBOX_FRAMES_MAX: usize = 20;

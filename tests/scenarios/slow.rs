@@ -237,3 +237,38 @@ fn a_refused_publication_is_queued_for_nobody() {
     slow.resume_reading();
     assert_eq!(slow.texts(), [long.as_str()]);
 }
+
+#[test]
+fn a_burst_of_publications_is_served_in_slices_to_the_end() {
+    for drains in [false, true] {
+        let mut world = world_with(|_| {}, |s| s.messages_per_second = 0);
+        let mut reader = world.connect("/app");
+        reader.send_text("join news");
+        let mut publisher = world.connect("/app");
+        if drains {
+            publisher.short_reads_drain();
+        }
+        let texts: Vec<String> = (0..5_000).map(|n| format!("pub news {n}")).collect();
+        publisher.send_texts(texts.iter().map(String::as_str));
+        let got = reader.texts();
+        assert_eq!((got.len(), got[4_999].as_str()), (5_000, "4999"));
+        assert_eq!(world.refused_total(), 0);
+    }
+}
+
+#[test]
+fn commands_behind_a_pause_are_served_when_the_replies_have_drained() {
+    let mut world = world_with(|_| {}, |s| s.messages_per_second = 0);
+    let mut client = world.connect("/app");
+    client.short_reads_drain();
+    client.stop_reading();
+    client.window(1);
+    let mut texts = vec!["big 30000"; 100];
+    texts.push("last");
+    client.send_texts(texts);
+    // More room than one flush fills: the pause ends while sessions are flushed, not when an edge comes.
+    client.window(4 << 20);
+    client.resume_reading();
+    let got = client.texts();
+    assert_eq!((got.len(), got[100].as_str()), (101, "last"));
+}
