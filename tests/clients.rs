@@ -514,6 +514,25 @@ fn pypi_websockets() {
 }
 
 #[test]
+fn pypi_boto3() {
+    let dunlin = Dunlin::start(&[]);
+    let mut command = python("aws.py");
+    command.arg(format!("ws://{}", dunlin.main));
+    command.arg(format!("http://{}", dunlin.control));
+    let said = Child::start(&mut command).success();
+    for part in [
+        "post: 200",
+        "too large: ",
+        "delete: 204, closed with 1000",
+        "unknown: GoneException",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("done: boto3"), "{said}");
+    dunlin.stop();
+}
+
+#[test]
 fn pypi_aiohttp() {
     let dunlin = Dunlin::start(&[]);
     let mut command = python("aiohttp_checks.py");
