@@ -514,6 +514,22 @@ fn pypi_websockets() {
 }
 
 #[test]
+fn lib_7_libwebsockets() {
+    let dunlin = Dunlin::start(&[]);
+    let (_, port) = dunlin.main.rsplit_once(':').unwrap();
+    let mut command = Command::new(file(".built/lws"));
+    command.args([port, "/echo"]);
+    let said = Child::start(&mut command).success();
+    assert!(said.contains("received 10000 bytes in "), "{said}");
+    assert!(said.contains("done: libwebsockets"), "{said}");
+    let url = format!("http://{}/metrics", dunlin.control);
+    let metrics = http_request("GET", &url, &[], b"").unwrap().body;
+    let line = "dunlin_closes_total{code=\"1000\",side=\"peer\"} 1";
+    assert!(String::from_utf8(metrics).unwrap().contains(line));
+    dunlin.stop();
+}
+
+#[test]
 fn pypi_boto3() {
     let dunlin = Dunlin::start(&[]);
     let mut command = python("aws.py");
