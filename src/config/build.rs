@@ -221,6 +221,14 @@ impl Build<'_> {
                 }
             }
         }
+        #[cfg(feature = "signature")]
+        if tapr.signature_keys.0.iter().any(|key| key == COVERED) {
+            let message = format!(
+                "{COVERED:?} stands for a key that --print-config did not show: put the key there"
+            );
+            let origin = self.record.settings.origin("tapr", "signature_keys");
+            self.problem(origin, message);
+        }
         tapr
     }
 

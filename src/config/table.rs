@@ -540,6 +540,13 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         options.tapr.reply_from_callback
     ),
     switch!("tapr", "forwarded_for", options.tapr.forwarded_for),
+    #[cfg(feature = "signature")]
+    list!(
+        "tapr",
+        "signature_keys",
+        Kind::Secrets,
+        options.tapr.signature_keys.0
+    ),
     switch!("tapr", "close_all", options.tapr.close_all),
     switch!(
         "tapr",

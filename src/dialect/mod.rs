@@ -43,6 +43,8 @@ pub use json::{Json, JsonError, JsonHandler, send_json};
 #[cfg(feature = "cli")]
 pub(crate) use members::string_member;
 pub use pubsub::{PubSub, PubSubOptions};
+#[cfg(feature = "signature")]
+pub use tapr::SignatureKeys;
 pub use tapr::{Tapr, TaprControl, TaprOptions};
 
 use crate::http::Response;

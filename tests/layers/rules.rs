@@ -98,6 +98,7 @@ const FRONT_DOOR: &[&str] = &["main", "lib", "cli", "config", "log"];
 const CRATES: &[(&str, &[&str])] = &[
     ("base64", &["src/ws/handshake"]),
     ("getrandom", &["src/random"]),
+    ("hmac", &["src/dialect/tapr/signature"]),
     ("httparse", &["src/http/head"]),
     ("lexopt", &["src/cli"]),
     ("md5", &["src/dialect/tapr"]),
@@ -109,6 +110,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["src/dialect", "src/config", "src/cli/client"],
     ),
     ("sha1", &["src/ws/handshake"]),
+    ("sha2", &["src/dialect/tapr/signature"]),
     ("signal_hook", &["src/net/signals"]),
     ("signal_hook_mio", &["src/net/signals"]),
     ("slab", &["src/hub", "src/server"]),

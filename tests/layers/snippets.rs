@@ -411,6 +411,7 @@ fn each_dependency_has_a_place_and_a_use() {
     let all = [
         "base64",
         "getrandom",
+        "hmac",
         "httparse",
         "lexopt",
         "md-5",
@@ -419,6 +420,7 @@ fn each_dependency_has_a_place_and_a_use() {
         "serde",
         "serde_json",
         "sha1",
+        "sha2",
         "signal-hook",
         "signal-hook-mio",
         "slab",

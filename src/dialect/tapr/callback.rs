@@ -78,6 +78,14 @@ fn ask(app: &App, cx: &mut Context<'_>, member: &Member, action: &str, data: &st
             String::from(&*member.forwarded_for),
         ));
     }
+    #[cfg(feature = "signature")]
+    if let Some(value) = app
+        .options
+        .signature_keys
+        .sign(cx.now().unix_seconds(), body.as_bytes())
+    {
+        headers.push((Cow::Borrowed(super::signature::HEADER), value));
+    }
     cx.call(Call {
         target: target.clone(),
         method: "POST",

@@ -38,6 +38,8 @@
 mod callback;
 mod control;
 mod registry;
+#[cfg(feature = "signature")]
+mod signature;
 
 pub use control::TaprControl;
 
@@ -54,6 +56,8 @@ use crate::ws::{CloseCode, Message};
 use callback::Said;
 use control::Verb;
 use registry::{ConnUuid, Member, Registry};
+#[cfg(feature = "signature")]
+pub use signature::SignatureKeys;
 
 /// How [`Tapr`] behaves.
 #[derive(Debug, Clone)]
@@ -80,6 +84,9 @@ pub struct TaprOptions {
     pub close_all: bool,
     /// Serve the control paths to other machines too. Off: the application lives next door, and there is no key.
     pub control_from_anywhere: bool,
+    /// Keys that sign every callback (feature `signature`), see [`SignatureKeys`]. None: callbacks are not signed.
+    #[cfg(feature = "signature")]
+    pub signature_keys: SignatureKeys,
     /// Longest answer of `list`. 64 MiB: about a quarter of a million connections.
     pub list_bytes_max: usize,
 }
@@ -96,6 +103,8 @@ impl Default for TaprOptions {
             forwarded_for: false,
             close_all: true,
             control_from_anywhere: false,
+            #[cfg(feature = "signature")]
+            signature_keys: SignatureKeys::default(),
             list_bytes_max: 64 << 20,
         }
     }

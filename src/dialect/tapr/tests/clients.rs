@@ -338,6 +338,23 @@ fn where_a_client_comes_from_is_passed_on_if_asked_for() {
     );
 }
 
+#[cfg(feature = "signature")]
+#[test]
+fn callbacks_are_signed_with_every_key() {
+    let keys = crate::dialect::SignatureKeys(vec!["old".to_owned(), "new".to_owned()]);
+    let mut gateway = Gateway::new(TaprOptions {
+        signature_keys: keys.clone(),
+        ..options()
+    });
+    gateway.join(&[]);
+    let call = gateway.house.calls().pop().unwrap().call;
+    let (name, value) = call.headers.last().unwrap();
+    assert_eq!(*name, "X-Dunlin-Signature");
+    let now = gateway.house.hub.now.unix_seconds();
+    assert_eq!(Some(value), keys.sign(now, &call.body).as_ref());
+    assert_eq!(value.matches(",v1=").count(), 2);
+}
+
 #[test]
 fn the_close_callback_tells_how_it_ended_if_asked_for() {
     let mut gateway = Gateway::new(TaprOptions {
