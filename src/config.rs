@@ -100,7 +100,12 @@ impl Config {
         let mut server = self.routes();
         for listener in &self.listeners {
             for address in &listener.addresses {
-                server = server.listen_as(listener.number, &address.to_string());
+                let address = address.to_string();
+                server = if listener.optional {
+                    server.listen_if_free(listener.number, &address)
+                } else {
+                    server.listen_as(listener.number, &address)
+                };
             }
         }
         server

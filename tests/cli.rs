@@ -212,6 +212,26 @@ fn an_address_in_use_is_69_and_no_server_too() {
 }
 
 #[test]
+fn a_default_that_nobody_asked_for_does_not_keep_the_server_from_running() {
+    // Whoever holds the port, this test or somebody before it: it is not free.
+    let held = TcpListener::bind("127.0.0.1:40010");
+    let mut served = Running::start(&mut dunlin(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "off",
+    ]));
+    let text = served.err_line("is taken");
+    assert!(text.contains("localhost:40010 is taken"), "{text}");
+    for way_out in ["--tapr ADDR", "--tapr off"] {
+        assert!(text.contains(way_out), "{text}");
+    }
+    served.signal("-TERM");
+    assert!(served.wait().success());
+    drop(held);
+}
+
+#[test]
 fn sub_prints_what_pub_sends() {
     let served = Served::start(&[]);
     let channel = "tàu hỏa/1";

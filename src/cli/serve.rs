@@ -88,6 +88,14 @@ fn run(config: &Config, log: &Log) -> Exit {
         "start",
         format!("dunlin {version} serves {routes} routes on {places}"),
     );
+    for (number, address) in bound.skipped() {
+        let name = config.listeners.iter().find(|l| l.number == *number);
+        let name = name.map_or("", |l| l.name.as_str());
+        let text = format!(
+            "{address} is taken, so the listener {name} is not served: --{name} ADDR moves it, --{name} off does without it"
+        );
+        log.line(Level::Warn, "start", text);
+    }
     match bound.run() {
         Ok(()) => {
             log.line(Level::Info, "stop", "dunlin has stopped".to_owned());

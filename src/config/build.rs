@@ -24,6 +24,8 @@ pub struct Listener {
     pub number: u16,
     /// Where it listens; none: it is switched off.
     pub addresses: Vec<Address>,
+    /// Nobody asked for it: if its port is taken, the server does without it.
+    pub optional: bool,
 }
 
 /// A route, ready to be served.
@@ -193,6 +195,7 @@ impl Build<'_> {
                 name: name.to_owned(),
                 number,
                 addresses,
+                optional: name == TAPR && origin == Origin::Default,
             });
         }
         if self.problems.is_empty() && listeners.iter().all(|l| l.addresses.is_empty()) {

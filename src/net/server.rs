@@ -31,7 +31,8 @@ use crate::server::{Notice, On, RouteError, RouteSettings, Worker, WorkerSetting
 #[must_use = "a server does nothing until `run` or `bind` is called"]
 pub struct Server {
     settings: WorkerSettings,
-    addresses: Vec<(u16, Address)>,
+    /// Listener number, address, and whether it may be left out if it is taken.
+    addresses: Vec<(u16, Address, bool)>,
     routes: Vec<Planned>,
     error: Option<ServerError>,
     on_notice: Box<dyn FnMut(Notice)>,
@@ -77,10 +78,20 @@ impl Server {
     /// Listens on an address as listener number `listener`, which routes can be bound to.
     pub fn listen_as(mut self, listener: u16, address: &str) -> Self {
         match address.parse() {
-            Ok(address) => self.addresses.push((listener, address)),
+            Ok(address) => self.addresses.push((listener, address, false)),
             Err(error) => {
                 self.error.get_or_insert(ServerError::Address(error));
             }
+        }
+        self
+    }
+
+    /// As [`listen_as`](Self::listen_as), but if another program listens there already, the server does without
+    /// the address: [`Bound::skipped`] names it.
+    pub fn listen_if_free(mut self, listener: u16, address: &str) -> Self {
+        self = self.listen_as(listener, address);
+        if let Some((.., optional)) = self.addresses.last_mut().filter(|_| self.error.is_none()) {
+            *optional = true;
         }
         self
     }
@@ -140,14 +151,21 @@ impl Server {
                 .map_err(ServerError::Route)?;
         }
         let mut bound = Vec::new();
-        for (number, address) in self.addresses {
-            let listeners = Listener::bind(&address)
-                .map_err(|error| ServerError::Bind(address.to_string(), error))?;
+        let mut skipped = Vec::new();
+        for (number, address, optional) in self.addresses {
+            let listeners = match Listener::bind(&address) {
+                Ok(listeners) => listeners,
+                Err(error) if optional && error.kind() == io::ErrorKind::AddrInUse => {
+                    skipped.push((number, address));
+                    continue;
+                }
+                Err(error) => return Err(ServerError::Bind(address.to_string(), error)),
+            };
             bound.extend(listeners.into_iter().map(|listener| (number, listener)));
         }
         let mut driver = Driver::new(worker, bound).map_err(ServerError::Loop)?;
         driver.on_notice = self.on_notice;
-        Ok(Bound { driver })
+        Ok(Bound { driver, skipped })
     }
 
     /// Binds and serves until a [`Handle`] ends it.
@@ -162,6 +180,7 @@ impl Server {
 /// A server whose addresses are bound.
 pub struct Bound {
     driver: Driver,
+    skipped: Vec<(u16, Address)>,
 }
 
 impl Bound {
@@ -171,6 +190,11 @@ impl Bound {
             .listeners()
             .filter_map(|(number, listener)| Some((number, listener.local_address().ok()?)))
             .collect()
+    }
+
+    /// Addresses of [`listen_if_free`](Server::listen_if_free) that were not free, with their listeners' numbers.
+    pub fn skipped(&self) -> &[(u16, Address)] {
+        &self.skipped
     }
 
     /// The port of the first TCP address of listener number `listener`.
