@@ -53,6 +53,8 @@
 //! | `peer.rs` | the far end: handshake, frames, pongs, closing, HTTP answers |
 //! | `world.rs` | [`World`]: worker, clock, peers, and how they take turns |
 //! | `client.rs` | [`Client`]: what a script does with one peer |
+//! | `gateway.rs` | the application that calls go to: what it does with a request, and its sockets |
+//! | `application.rs` | [`AppHandle`]: what a script does with that application |
 //! | `chooser.rs` | [`Chooser`]: choices from a seed or from fuzz bytes |
 //! | `app.rs` | the application that random runs talk to, and its diary |
 //! | `model.rs` | what every subscriber must receive, computed from the diary |
@@ -65,10 +67,12 @@
 
 mod actor;
 mod app;
+mod application;
 mod chooser;
 mod client;
 #[doc(hidden)]
 pub mod fuzz;
+mod gateway;
 mod model;
 mod oracles;
 mod peer;
@@ -76,8 +80,10 @@ mod run;
 mod socket;
 mod world;
 
+pub use application::AppHandle;
 pub use chooser::Chooser;
 pub use client::Client;
+pub use gateway::{Asked, Deed, End, Framing};
 pub use peer::{Answer, Received};
 pub use run::{Run, Summary};
 pub use socket::SimSocket;

@@ -42,6 +42,11 @@ impl<T: Transport> Worker<T> {
         })
     }
 
+    /// Calls that wait or are under way, and the bytes of their bodies.
+    pub(crate) fn call_load(&self) -> (usize, usize) {
+        (self.core.hub.calls.count, self.core.hub.calls.bytes)
+    }
+
     /// Users with a session.
     pub(crate) fn users(&self) -> usize {
         self.core.hub.users()

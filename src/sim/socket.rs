@@ -139,6 +139,16 @@ impl Wire {
         n
     }
 
+    /// The worker's end is handed over before it is connected: nothing is possible yet.
+    pub(crate) fn begin_connecting(&mut self) {
+        self.edge = Edge::default();
+    }
+
+    /// It is connected.
+    pub(crate) fn end_connecting(&mut self) {
+        self.edge.writable = true;
+    }
+
     /// The peer ends its direction.
     pub(crate) fn end_by_peer(&mut self) {
         if !self.to_server.ended && !self.reset {

@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use super::application::AppHandle;
 use super::client::Client;
+use super::gateway::Application;
 use super::peer::{Answer, Peer};
 use super::socket::SimSocket;
 use crate::hub::{self, Handler};
@@ -26,6 +28,8 @@ pub struct World {
 pub(crate) struct Inner {
     pub(crate) worker: Worker<SimSocket>,
     pub(crate) now: Now,
+    /// Where calls go.
+    pub(crate) app: Application,
     pub(crate) peers: Vec<Peer>,
     /// The worker's key of each peer's connection.
     pub(crate) keys: Vec<usize>,
@@ -251,6 +255,11 @@ impl World {
         }
     }
 
+    /// The application that calls go to.
+    pub fn app(&self) -> AppHandle {
+        AppHandle::new(self.inner.clone())
+    }
+
     /// Lets time go by, deadline by deadline; everybody acts meanwhile.
     pub fn advance_ms(&mut self, ms: u64) {
         self.inner.borrow_mut().advance(ms);
@@ -356,6 +365,7 @@ impl Inner {
         Self {
             worker: Worker::new(settings, Random::seeded(seed)),
             now: Now::new(1_000_000, 1_790_000_000_000),
+            app: Application::new(),
             peers: Vec::new(),
             keys: Vec::new(),
             live: Vec::new(),
@@ -390,7 +400,7 @@ impl Inner {
             moved |= peer.collect(usize::MAX);
         }
         self.forget_dead();
-        moved
+        moved | self.app.exchange(self.now.ms)
     }
 
     fn forget_dead(&mut self) {
@@ -413,6 +423,11 @@ impl Inner {
                 woken = true;
             }
         }
+        for (key, edge) in self.app.edges() {
+            self.worker
+                .ready(key, edge.readable, edge.writable, edge.ended);
+            woken = true;
+        }
         let due = self.is_due();
         if !woken && !due {
             return false;
@@ -421,7 +436,30 @@ impl Inner {
         self.spins = if woken { 0 } else { self.spins + 1 };
         assert!(self.spins < 8, "the worker asks to be woken for nothing");
         self.again = self.worker.turn(self.now);
+        self.connect_wanted();
         true
+    }
+
+    /// Begins the connections that the worker wants. Some failures are known at once.
+    fn connect_wanted(&mut self) {
+        while let Some(want) = self.worker.next_want() {
+            if self.app.is_down && self.app.connect_ms == 0 {
+                self.worker.not_connected(want.endpoint, self.now);
+            } else {
+                let key = self.worker.next_key();
+                let socket = self.app.connect(key, self.now.ms);
+                self.worker.connected(want.endpoint, socket, self.now);
+            }
+        }
+        self.worker.take_unreachable();
+        // As in the network, what was written arrives whatever the worker's clock does next.
+        self.app.exchange(self.now.ms);
+    }
+
+    /// When somebody has something to do that nobody else gives rise to.
+    pub(crate) fn next_event_ms(&self) -> Option<u64> {
+        let both = [self.worker.next_deadline_ms(), self.app.next_ms()];
+        both.into_iter().flatten().min()
     }
 
     pub(crate) fn is_due(&self) -> bool {
@@ -446,7 +484,7 @@ impl Inner {
     pub(crate) fn advance(&mut self, ms: u64) {
         let until = self.now.ms + ms;
         self.run();
-        while let Some(due) = self.worker.next_deadline_ms().filter(|due| *due <= until)
+        while let Some(due) = self.next_event_ms().filter(|due| *due <= until)
             && !self.worker.is_drained()
         {
             let step = due.saturating_sub(self.now.ms);

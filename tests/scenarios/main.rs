@@ -9,10 +9,12 @@
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `drain.rs` | going down gently |
+//! | `app.rs` | calls to an application that answers late, wrongly or not at all |
 //! | `library.rs` | what a user of the library may rely on |
 
 #![allow(clippy::unwrap_used)]
 
+mod app;
 mod closing;
 mod drain;
 mod handshake;

@@ -1,0 +1,417 @@
+//! The far side of calls: a fake HTTP application behind the worker, and the sockets that lead to it.
+//!
+//! ```text
+//!   Worker::next_want ──▶ connecting ──connect_ms──▶ connected ──▶ request whole ──after_ms──▶ answer, in pieces
+//!                            │ down: refused             │ the application ends or resets it at any time
+//! ```
+//!
+//! It reads everything as soon as it comes, writes down what it has read in order of arrival, and does with each
+//! request what it was told to: see [`Deed`].
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use super::socket::{Faults, SimSocket, Wire};
+
+/// A request as the application has read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The request method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The body; what is not UTF-8 in it is replaced.
+    pub body: String,
+    /// Which of the connections it came on; they are counted from 0.
+    pub connection: usize,
+    /// When it was whole.
+    pub at_ms: u64,
+}
+
+/// What the application does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// How it ends.
+    pub end: End,
+    /// Milliseconds before it begins to answer, or breaks off.
+    pub after_ms: u64,
+    /// The status of an answer.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+    /// How the end of the body is told.
+    pub framing: Framing,
+    /// `false`: it says `Connection: close` and ends the connection behind the answer.
+    pub keep: bool,
+    /// It writes so many bytes at a time.
+    pub piece: usize,
+}
+
+/// How the application ends what it does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With an answer.
+    Answer,
+    /// It never answers.
+    Never,
+    /// It resets the connection and has never read the request.
+    ResetUnread,
+    /// It has read the request and resets the connection.
+    Reset,
+    /// It has read the request and ends the connection in order.
+    Hangup,
+    /// It ends the connection in the middle of the answer.
+    Cut,
+    /// It answers something that is not HTTP.
+    Junk,
+    /// It answers with headers that have no end.
+    EndlessHead,
+}
+
+/// How the end of an answer's body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// `Content-Length`.
+    Length,
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+impl Deed {
+    /// Answers at once, with a status and nothing else.
+    pub fn status(status: u16) -> Self {
+        Self {
+            end: End::Answer,
+            after_ms: 0,
+            status,
+            body: String::new(),
+            framing: Framing::Length,
+            keep: true,
+            piece: usize::MAX,
+        }
+    }
+
+    /// Answers 200 with this body.
+    pub fn ok(body: &str) -> Self {
+        Self {
+            body: body.to_owned(),
+            ..Self::status(200)
+        }
+    }
+
+    /// Ends like this instead of with an answer.
+    pub fn broken(end: End) -> Self {
+        Self {
+            end,
+            ..Self::status(200)
+        }
+    }
+
+    /// Takes so long before.
+    #[must_use]
+    pub fn after_ms(self, after_ms: u64) -> Self {
+        Self { after_ms, ..self }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self.end {
+            End::Answer | End::Cut => {}
+            End::Junk => return b"what is it?\r\n\r\n".to_vec(),
+            End::EndlessHead => {
+                return [&b"HTTP/1.1 200 OK\r\n"[..], &b"X: y\r\n".repeat(20_000)].concat();
+            }
+            End::Never | End::ResetUnread | End::Reset | End::Hangup => return Vec::new(),
+        }
+        let (status, body) = (self.status, &self.body);
+        let mut head = format!("HTTP/1.1 {status} As It Is\r\n");
+        if !self.keep {
+            head += "Connection: close\r\n";
+        }
+        let text = match self.framing {
+            _ if status == 204 => head + "\r\n",
+            Framing::Length => format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()),
+            Framing::Close => format!("{head}\r\n{body}"),
+            Framing::Chunked => {
+                let mut text = head + "Transfer-Encoding: chunked\r\n\r\n";
+                let (one, two) = body.split_at(body.len() / 2);
+                for chunk in [one, two].into_iter().filter(|c| !c.is_empty()) {
+                    text += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+                }
+                text + "0\r\n\r\n"
+            }
+        };
+        let mut bytes = text.into_bytes();
+        if self.end == End::Cut {
+            bytes.truncate(bytes.len() - 1);
+        }
+        bytes
+    }
+
+    fn ends_connection(&self) -> bool {
+        !self.keep
+            || self.end != End::Answer
+            || (self.framing == Framing::Close && self.status != 204)
+    }
+}
+
+/// What happened at the application, for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A request was read; this is what will become of it.
+    Asked(Asked, Deed),
+    /// A connection broke with this request on it. `begun`: the worker has read a byte of the answer.
+    Broke { body: String, begun: bool },
+}
+
+type Behave = Box<dyn FnMut(&Asked) -> Deed>;
+
+/// The application.
+pub(crate) struct Application {
+    connections: Vec<Connection>,
+    made: usize,
+    behave: Behave,
+    pub(crate) log: Vec<Asked>,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) is_down: bool,
+    /// How long connecting takes, and failing to.
+    pub(crate) connect_ms: u64,
+    /// What sockets to it do to the worker.
+    pub(crate) faults: Faults,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: usize,
+    key: usize,
+    wire: Rc<RefCell<Wire>>,
+    /// When connecting ends; `None`: it has.
+    connecting: Option<u64>,
+    input: Vec<u8>,
+    busy: Option<Busy>,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+struct Busy {
+    body: String,
+    deed: Deed,
+    at_ms: u64,
+    out: VecDeque<u8>,
+    delivered: usize,
+}
+
+impl Application {
+    pub(crate) fn new() -> Self {
+        Self {
+            connections: Vec::new(),
+            made: 0,
+            behave: Box::new(|_| Deed::status(200)),
+            log: Vec::new(),
+            seen: Vec::new(),
+            is_down: false,
+            connect_ms: 0,
+            faults: Faults::default(),
+        }
+    }
+
+    pub(crate) fn behave(&mut self, behave: Behave) {
+        self.behave = behave;
+    }
+
+    /// Connections that are made or being made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// All connections that were ever made.
+    pub(crate) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// A socket for the worker; it says later under which key it has it.
+    pub(crate) fn connect(&mut self, key: usize, now_ms: u64) -> SimSocket {
+        let (socket, wire) = SimSocket::pair(64 << 10);
+        wire.borrow_mut().faults = self.faults;
+        wire.borrow_mut().begin_connecting();
+        self.connections.push(Connection {
+            number: self.made,
+            key,
+            wire,
+            connecting: Some(now_ms + self.connect_ms),
+            input: Vec::new(),
+            busy: None,
+        });
+        self.made += 1;
+        socket
+    }
+
+    /// Stops listening and resets everything.
+    pub(crate) fn down(&mut self) {
+        self.is_down = true;
+        for at in 0..self.connections.len() {
+            if self.connections[at].connecting.is_none() {
+                self.break_off(at, true);
+            }
+        }
+    }
+
+    /// Ends connection `at`.
+    pub(crate) fn break_off(&mut self, at: usize, reset: bool) {
+        let Some(connection) = self.connections.get_mut(at) else {
+            return;
+        };
+        let mut wire = connection.wire.borrow_mut();
+        if let Some(busy) = connection.busy.take() {
+            // A reset destroys what the worker has not read.
+            let lost = if reset { wire.to_server.bytes.len() } else { 0 };
+            self.seen.push(Seen::Broke {
+                body: busy.body,
+                begun: busy.delivered > lost,
+            });
+        }
+        connection.input.clear();
+        connection.connecting = None;
+        if reset {
+            wire.reset_by_peer();
+        } else {
+            wire.end_by_peer();
+        }
+    }
+
+    /// What the sockets have to report: keys and edges.
+    pub(crate) fn edges(&mut self) -> Vec<(usize, super::socket::Edge)> {
+        let all = self.connections.iter();
+        all.filter_map(|c| Some((c.key, c.wire.borrow_mut().take_edge()?)))
+            .collect()
+    }
+
+    /// When it has something to do.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        let due = |c: &Connection| match (&c.connecting, &c.busy) {
+            (Some(ms), _) => Some(*ms),
+            (None, Some(busy)) if busy.deed.end != End::Never => Some(busy.at_ms),
+            _ => None,
+        };
+        let all = self.connections.iter();
+        all.filter(|c| !c.wire.borrow().gone).filter_map(due).min()
+    }
+
+    /// Reads and writes what it can; `true` if anything moved.
+    pub(crate) fn exchange(&mut self, now_ms: u64) -> bool {
+        let mut moved = false;
+        for at in 0..self.connections.len() {
+            moved |= self.act(at, now_ms);
+        }
+        self.connections.retain(|c| !c.wire.borrow().gone);
+        moved
+    }
+
+    fn act(&mut self, at: usize, now_ms: u64) -> bool {
+        let connection = &mut self.connections[at];
+        if let Some(until) = connection.connecting {
+            if until > now_ms {
+                return false;
+            }
+            connection.connecting = None;
+            let mut wire = connection.wire.borrow_mut();
+            if self.is_down {
+                wire.reset_by_peer();
+            } else {
+                wire.end_connecting();
+            }
+            return true;
+        }
+        let mut got = Vec::new();
+        {
+            let mut wire = connection.wire.borrow_mut();
+            wire.collect(usize::MAX, &mut got);
+            if wire.reset || wire.to_server.ended {
+                return !got.is_empty();
+            }
+        }
+        let mut moved = !got.is_empty();
+        connection.input.extend(got);
+        if connection.busy.is_none()
+            && let Some((mut asked, used)) = parse(&connection.input)
+        {
+            moved = true;
+            connection.input.drain(..used);
+            (asked.connection, asked.at_ms) = (connection.number, now_ms);
+            let deed = (self.behave)(&asked);
+            connection.busy = Some(Busy {
+                body: asked.body.clone(),
+                at_ms: now_ms + deed.after_ms,
+                out: deed.bytes().into(),
+                delivered: 0,
+                deed: deed.clone(),
+            });
+            if deed.end != End::ResetUnread {
+                self.log.push(asked.clone());
+                self.seen.push(Seen::Asked(asked, deed));
+            }
+        }
+        moved | self.answer(at, now_ms)
+    }
+
+    fn answer(&mut self, at: usize, now_ms: u64) -> bool {
+        let connection = &mut self.connections[at];
+        let Some(busy) = &mut connection.busy else {
+            return false;
+        };
+        if busy.at_ms > now_ms || busy.deed.end == End::Never {
+            return false;
+        }
+        let mut wire = connection.wire.borrow_mut();
+        let sent = wire.deliver(&mut busy.out, busy.deed.piece);
+        busy.delivered += sent;
+        if wire.gone || !busy.out.is_empty() {
+            return sent > 0;
+        }
+        drop(wire);
+        let end = busy.deed.end;
+        if !busy.deed.ends_connection() {
+            connection.busy = None;
+        } else {
+            if end == End::Answer {
+                connection.busy = None; // The answer is whole: this breaks nothing.
+            }
+            self.break_off(at, matches!(end, End::Reset | End::ResetUnread));
+        }
+        true
+    }
+}
+
+/// A whole request and its length.
+fn parse(input: &[u8]) -> Option<(Asked, usize)> {
+    let head = input.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&input[..head]).into_owned();
+    let mut lines = text.lines();
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let length = lines
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"))
+        .and_then(|(_, value)| value.parse::<usize>().ok())
+        .unwrap_or(0);
+    let body = input.get(head..head + length)?;
+    let asked = Asked {
+        method: words.next().unwrap_or_default().to_owned(),
+        path: words.next().unwrap_or_default().to_owned(),
+        body: String::from_utf8_lossy(body).into_owned(),
+        connection: 0,
+        at_ms: 0,
+    };
+    Some((asked, head + length))
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application")
+            .field("connections", &self.connections)
+            .field("is_down", &self.is_down)
+            .finish_non_exhaustive()
+    }
+}
