@@ -142,6 +142,12 @@ impl<T> Connection<T> {
 }
 
 impl Open {
+    /// Whether it is not read from because of calls. Who was told to go is: its close frame has to be heard, and
+    /// what it says before that causes no more calls.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held && self.closing.is_open()
+    }
+
     /// When the unfinished message began.
     pub(crate) fn message_since(&self) -> Option<Tick> {
         self.extra

@@ -35,6 +35,9 @@ impl Core {
                 if !open.closing.is_open() {
                     return Some(after(open.since, s.close_timeout_ms));
                 }
+                if open.held {
+                    return None; // It is we who do not listen. Its time begins again when it is released.
+                }
                 let route = &self.routes[open.route as usize].settings;
                 let silence = if route.ping_after_ms == 0 {
                     None

@@ -37,7 +37,7 @@ impl Core {
         if self.routes[open.route as usize].calls && self.is_call_load_above(100) {
             self.hold(open, connection.generation);
         }
-        if open.paused || open.held {
+        if open.paused || open.is_held() {
             return (Fate::Keep, 0);
         }
         if let Some(extra) = &mut open.extra
@@ -470,10 +470,6 @@ impl Core {
         };
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
-        if open.held && open.closing.is_open() {
-            connection.life = tick_at(self.now.ms);
-            return Fate::Keep; // It is we who do not listen.
-        }
         if readable && !open.paused {
             return Fate::Keep; // It has said something that we have not read yet: nobody is accused unheard.
         }

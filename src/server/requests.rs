@@ -37,7 +37,7 @@ impl Core {
             }
             Phase::Open(open) => {
                 let backlog = open.extra.as_ref().is_some_and(|e| !e.backlog.is_empty());
-                !open.paused && !open.held && (connection.readable || backlog)
+                !open.paused && !open.is_held() && (connection.readable || backlog)
             }
             // Reading finds the end of an idle one; writing goes on when there is room.
             Phase::Upstream(_) => connection.readable,

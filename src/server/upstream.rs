@@ -121,7 +121,13 @@ impl<T: Transport> Worker<T> {
             {
                 open.held = false;
                 let session = open.session;
-                connection.life = tick_at(self.core.now.ms);
+                // While it was not heard, neither its pong nor the rest of its message was.
+                let now = tick_at(self.core.now.ms);
+                connection.life = now;
+                if open.closing.is_open() && open.since != 0 {
+                    open.since = now;
+                }
+                open.note_message(true, now);
                 self.core.hub.set_held_back(session, false);
                 self.settle(key, Fate::Keep);
             }

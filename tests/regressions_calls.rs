@@ -1,0 +1,119 @@
+//! One test per bug that was found in calls to applications, named after what went wrong.
+
+#![allow(clippy::unwrap_used)]
+
+use dunlin::server::{RouteSettings, WorkerSettings};
+use dunlin::sim::{Client, World};
+use dunlin::ws::OpCode;
+use dunlin::{Context, Handler, Message, Outcome, Ticket};
+
+/// Each message, and the end, is a call; `host` of the call is the message.
+struct Calling;
+
+impl Calling {
+    fn call(cx: &mut Context<'_>, host: &str) {
+        cx.call(dunlin::hub::Call {
+            target: format!("http://{host}/")
+                .parse()
+                .map(std::rc::Rc::new)
+                .unwrap(),
+            method: "POST",
+            headers: Vec::new(),
+            body: host.as_bytes().to_vec(),
+            timeout_ms: 5_000,
+        });
+    }
+}
+
+impl Handler for Calling {
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        Self::call(cx, &String::from_utf8_lossy(message.as_bytes()));
+    }
+
+    fn on_outcome(&mut self, cx: &mut Context<'_>, _: Ticket, _: Outcome<'_>) {
+        cx.send_text("called");
+    }
+}
+
+fn calling(change: impl FnOnce(&mut WorkerSettings)) -> World {
+    let mut settings = WorkerSettings::default();
+    change(&mut settings);
+    let mut world = World::new(settings);
+    let route = RouteSettings {
+        messages_per_second: 0,
+        ..RouteSettings::default()
+    };
+    world.route_with("/call", route, || Calling);
+    world
+}
+
+/// A client that is held back because its calls wait for an application that is down.
+fn held(world: &mut World) -> Client {
+    world.app().down();
+    let mut a = world.connect("/call");
+    a.send_texts(["x", "x", "x", "x"]);
+    assert_eq!(world.app().waiting(), 2);
+    a
+}
+
+#[test]
+fn a_held_client_that_owes_a_pong_does_not_keep_the_loop_busy() {
+    let mut world = calling(|s| s.calls.queue_max = 1);
+    world.app().down();
+    let mut a = world.connect("/call");
+    let mut b = world.connect("/call");
+    b.answer_pings(false);
+    world.advance_ms(30_000);
+    assert_eq!(b.pings(), 1);
+    a.send_texts(["x", "x"]);
+    // It speaks, too late to be heard.
+    b.send_text("x");
+    world.advance_ms(120_000);
+    assert!(!a.is_over() && !b.is_over());
+    world.app().up();
+    world.advance_ms(1_000);
+    b.expect_text("called");
+}
+
+#[test]
+fn a_held_client_in_the_middle_of_a_message_gets_its_whole_time() {
+    let mut world = calling(|s| s.calls.queue_max = 1);
+    world.app().down();
+    let mut a = world.connect("/call");
+    let mut b = world.connect("/call");
+    b.send_frame(false, OpCode::Text, b"");
+    a.send_texts(["x", "x"]);
+    b.send_frame(true, OpCode::Continuation, b"x");
+    world.advance_ms(120_000);
+    assert!(!b.is_over());
+    world.app().up();
+    world.advance_ms(1_000);
+    b.expect_text("called");
+}
+
+#[test]
+fn a_held_client_that_finishes_late_gets_its_whole_time() {
+    let mut world = calling(|s| s.calls.queue_max = 1);
+    let mut b = world.connect("/call");
+    world.app().down();
+    b.send_texts(["x", "x"]);
+    b.send_frame(false, OpCode::Text, b"");
+    world.advance_ms(120_000);
+    world.app().up();
+    world.advance_ms(1_000);
+    b.send_frame(true, OpCode::Continuation, b"x");
+    assert_eq!(b.texts().len(), 3);
+}
+
+#[test]
+fn a_held_client_that_is_told_to_go_goes_in_order() {
+    let mut world = calling(|s| s.calls.queue_max = 1);
+    let mut a = held(&mut world);
+    world.drain();
+    a.expect_close(1012);
+    assert!(
+        a.is_ended() && !a.is_reset(),
+        "its close frame was not read"
+    );
+    assert_eq!(world.connections(), 0);
+}
