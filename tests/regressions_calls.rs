@@ -117,3 +117,24 @@ fn a_held_client_that_is_told_to_go_goes_in_order() {
     );
     assert_eq!(world.connections(), 0);
 }
+
+#[test]
+fn an_application_that_cannot_be_tried_does_not_keep_the_loop_busy() {
+    let mut world = calling(|s| s.calls.connections_max = 1);
+    let app = world.app();
+    app.down();
+    let mut a = world.connect("/call");
+    a.send_text("one");
+    app.up();
+    app.behave(|asked| {
+        let after = if asked.body == "two" { 4_000 } else { 0 };
+        dunlin::sim::Deed::status(200).after_ms(after)
+    });
+    let mut b = world.connect("/call");
+    b.send_text("two");
+    world.advance_ms(3_000);
+    assert_eq!(a.next(), None);
+    world.advance_ms(40_000);
+    a.expect_text("called");
+    b.expect_text("called");
+}

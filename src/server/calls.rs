@@ -179,13 +179,17 @@ impl Calls {
         None
     }
 
-    /// When an endpoint may be tried again, if somebody waits for it.
+    /// When an endpoint may be tried again, if somebody waits for it. While all connections are in use there is no
+    /// such time: the end of one of them is waited for.
     pub(crate) fn next_retry_ms(&self) -> Option<u64> {
+        if self.connections >= self.settings.connections_max {
+            return None;
+        }
         let waiting = self
             .endpoints
             .iter()
             .filter(|e| !e.waiting.is_empty() && e.connecting == 0);
-        waiting.map(|e| e.retry_ms).filter(|ms| *ms > 0).min()
+        waiting.map(|e| e.retry_ms).min()
     }
 
     pub(crate) fn next_want(&mut self) -> Option<Want> {
