@@ -138,3 +138,14 @@ fn an_application_that_cannot_be_tried_does_not_keep_the_loop_busy() {
     a.expect_text("called");
     b.expect_text("called");
 }
+
+#[test]
+fn an_application_does_not_wait_for_idle_connections_to_another() {
+    let mut world = calling(|s| s.calls.connections_max = 2);
+    let mut a = world.connect("/call");
+    for host in ["one", "two", "three", "four", "one"] {
+        a.send_text(host);
+        a.expect_text("called");
+    }
+    assert_eq!(world.app().attempts(), 5);
+}

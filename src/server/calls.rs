@@ -176,7 +176,28 @@ impl Calls {
                 });
             }
         }
+        self.make_room(now_ms);
         None
+    }
+
+    /// Where all connections are in use, idle ones go for an endpoint that has none.
+    fn make_room(&mut self, now_ms: u64) {
+        let waits = |e: &Endpoint| {
+            !e.waiting.is_empty() && e.connecting == 0 && e.idle.is_empty() && now_ms >= e.retry_ms
+        };
+        if self.connections >= self.settings.connections_max
+            && self.retired.is_empty()
+            && self.endpoints.iter().any(waits)
+        {
+            let idle = self.endpoints.iter_mut().find(|e| !e.idle.is_empty());
+            // The one that has been idle for the longest time.
+            self.retired.extend(idle.map(|e| e.idle.remove(0)));
+        }
+    }
+
+    /// Whether there are idle connections to be closed.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
     }
 
     /// When an endpoint may be tried again, if somebody waits for it. While all connections are in use there is no

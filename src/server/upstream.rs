@@ -96,6 +96,9 @@ impl<T: Transport> Worker<T> {
                 }
             }
             let Some((key, queued)) = self.core.calls.start(self.core.now.ms) else {
+                if self.core.calls.has_retired() {
+                    continue;
+                }
                 return;
             };
             let Some(connection) = self.connections.get_mut(key as usize) else {
