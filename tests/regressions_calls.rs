@@ -149,3 +149,16 @@ fn an_application_does_not_wait_for_idle_connections_to_another() {
     }
     assert_eq!(world.app().attempts(), 5);
 }
+
+#[test]
+fn a_held_client_whose_input_is_used_up_owns_no_buffer() {
+    let mut world = calling(|s| s.calls.queue_max = 1);
+    world.app().down();
+    let mut a = world.connect("/call");
+    a.send_text("x");
+    // In pieces, so that it is gathered.
+    a.send_frame(false, OpCode::Text, b"");
+    a.send_frame(true, OpCode::Continuation, b"x");
+    assert_eq!(world.app().waiting(), 2);
+    world.check_idle();
+}

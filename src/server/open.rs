@@ -181,6 +181,9 @@ impl Core {
             }
             if calls_made && self.is_call_load_above(100) {
                 self.hold(open, generation);
+                if data.is_empty() {
+                    continue; // The decoder takes back what the last message was lent from.
+                }
                 let extra = open.extra.get_or_insert_default();
                 extra.backlog.extend_from_slice(data);
                 break;
