@@ -58,6 +58,8 @@
 //! | `chooser.rs` | [`Chooser`]: choices from a seed or from fuzz bytes |
 //! | `app.rs` | the application that random runs talk to, and its diary |
 //! | `model.rs` | what every subscriber must receive, computed from the diary |
+//! | `callbacks.rs` | what must become of every call to the application behind the gateway |
+//! | `outages.rs` | what a run does to that application |
 //! | `actor.rs` | a peer with a character: polite, slow, rude, or a plain HTTP client |
 //! | `run.rs` | [`Run`]: one random life of a world |
 //! | `oracles.rs` | what must hold after each step, at rest, and at the end |
@@ -68,6 +70,7 @@
 mod actor;
 mod app;
 mod application;
+mod callbacks;
 mod chooser;
 mod client;
 #[doc(hidden)]
@@ -75,6 +78,7 @@ pub mod fuzz;
 mod gateway;
 mod model;
 mod oracles;
+mod outages;
 mod peer;
 mod run;
 mod socket;

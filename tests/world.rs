@@ -41,6 +41,10 @@ fn quarter(first: u64) {
         all.slow += one.slow;
         all.requests += one.requests;
         all.refused += one.refused;
+        all.calls += one.calls;
+        all.calls_repeated += one.calls_repeated;
+        all.calls_failed += one.calls_failed;
+        all.held += one.held;
     }
     println!("{all:?}");
     // A world in which nothing happens finds nothing.
@@ -49,6 +53,8 @@ fn quarter(first: u64) {
     }
     assert!(all.sessions > 1_000 && all.received > 50_000 && all.heard > 5_000);
     assert!(all.dropped > 500 && all.slow > 40 && all.requests > 1_000 && all.refused > 200);
+    assert!(all.calls > 2_000 && all.calls_repeated > 100 && all.calls_failed > 300);
+    assert!(all.held > 200);
 }
 
 #[test]

@@ -47,6 +47,12 @@ impl<T: Transport> Worker<T> {
         (self.core.hub.calls.count, self.core.hub.calls.bytes)
     }
 
+    /// Whether connection `key` is not read from until calls are done.
+    pub(crate) fn is_held(&self, key: usize) -> bool {
+        let connection = self.connections.get(key);
+        connection.is_some_and(|c| matches!(&c.phase, Phase::Open(open) if open.held))
+    }
+
     /// Users with a session.
     pub(crate) fn users(&self) -> usize {
         self.core.hub.users()
@@ -63,8 +69,11 @@ impl<T: Transport> Worker<T> {
                 Phase::Open(open) => {
                     let empty = self.core.hub.outbox_is_empty(open.session);
                     let kept = |extra: &Extra| extra.pong.is_some() || extra.backlog.capacity() > 0;
-                    (empty && open.extra.as_deref().is_some_and(kept))
-                        || (!open.ws.is_mid_message() && open.ws.buffered_bytes() > 0)
+                    // What waits until it is released is its own.
+                    let backlog = |extra: &Extra| !extra.backlog.is_empty();
+                    let waits = open.is_held() && open.extra.as_deref().is_some_and(backlog);
+                    (empty && !waits && open.extra.as_deref().is_some_and(kept))
+                        || (!waits && !open.ws.is_mid_message() && open.ws.buffered_bytes() > 0)
                 }
                 Phase::Linger { .. } | Phase::Upstream(_) => false,
             };

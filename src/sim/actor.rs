@@ -33,6 +33,8 @@ pub(crate) struct Actor {
     pub(crate) drops_oldest: bool,
     /// On the route of large messages, where nobody publishes: its own replies pile up, and it is never slow.
     pub(crate) is_bulk: bool,
+    /// On the route that calls the application behind the gateway.
+    pub(crate) is_calling: bool,
     /// Has asked for a WebSocket.
     pub(crate) is_ws: bool,
     /// Messages sent that the application has not heard yet.
@@ -76,6 +78,7 @@ impl Actor {
             kind,
             drops_oldest,
             is_bulk: false,
+            is_calling: false,
             is_ws: false,
             sent: VecDeque::new(),
             codes: Vec::new(),
@@ -123,6 +126,7 @@ impl Actor {
                 self.is_ws = true;
                 let route = match (self.is_bulk, self.drops_oldest) {
                     (true, _) => "bulk",
+                    _ if self.is_calling => "call",
                     (false, true) => "feed",
                     (false, false) => "work",
                 };

@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::callbacks::TIMEOUT_MS;
 use super::peer::Received;
 use crate::http::Response;
 use crate::hub::{
-    CloseInfo, ConnId, Context, Handler, Initiator, Outcome, Reply, Request, Ticket, Upgrade,
+    Call, CallError, CloseInfo, ConnId, Context, Handler, Initiator, Outcome, Reply, Request,
+    Target, Ticket, Upgrade,
 };
 use crate::ws::{CloseCode, Message};
 
@@ -51,6 +53,16 @@ pub(crate) enum Entry {
     Closing {
         id: u32,
     },
+    /// The application behind the gateway is to be called with this body.
+    Called {
+        id: u32,
+        body: String,
+    },
+    /// A call has ended: with this status, or without an answer.
+    Returned {
+        body: String,
+        outcome: Result<u16, CallError>,
+    },
     Closed {
         id: u32,
         code: u16,
@@ -69,6 +81,12 @@ pub(crate) struct App {
     ids: HashMap<ConnId, u32>,
     timers: HashMap<Ticket, Option<ConnId>>,
     drops_oldest: bool,
+    /// Calls go here; `None`: there are none.
+    target: Option<Rc<Target>>,
+    /// The bodies of calls that have not ended.
+    calls: HashMap<Ticket, String>,
+    /// How many calls there were.
+    called: u32,
 }
 
 impl App {
@@ -78,7 +96,42 @@ impl App {
             ids: HashMap::new(),
             timers: HashMap::new(),
             drops_oldest,
+            target: None,
+            calls: HashMap::new(),
+            called: 0,
         }
+    }
+
+    /// Everything is told to the application behind the gateway too.
+    pub(crate) fn calling(self, target: Target) -> Self {
+        let target = Some(Rc::new(target));
+        Self { target, ..self }
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>, id: u32, what: &str) {
+        if let Some(target) = &self.target {
+            self.called += 1;
+            let body = format!("{id} {} {what}", self.called);
+            let ticket = cx.call(Call {
+                target: target.clone(),
+                method: "POST",
+                headers: Vec::new(),
+                body: body.clone().into_bytes(),
+                timeout_ms: TIMEOUT_MS,
+            });
+            self.calls.insert(ticket, body.clone());
+            self.note(Entry::Called { id, body });
+        }
+    }
+
+    fn returned(&mut self, cx: &mut Context<'_>, ticket: Ticket, outcome: Result<u16, CallError>) {
+        let Some(body) = self.calls.remove(&ticket) else {
+            return self.note(Entry::Wrong("a call ended twice".to_owned()));
+        };
+        if let Some(id) = cx.id().and_then(|session| self.ids.get(&session).copied()) {
+            self.say(cx, id, &format!("{outcome:?}"));
+        }
+        self.note(Entry::Returned { body, outcome });
     }
 
     /// Sessions it knows.
@@ -206,7 +259,10 @@ impl Handler for App {
 
     fn on_open(&mut self, cx: &mut Context<'_>) {
         match cx.id().and_then(|session| self.ids.get(&session).copied()) {
-            Some(id) => self.say(cx, id, "welcome"),
+            Some(id) => {
+                self.call(cx, id, "open");
+                self.say(cx, id, "welcome");
+            }
             None => self.note(Entry::Wrong("on_open without on_upgrade".to_owned())),
         }
     }
@@ -215,6 +271,7 @@ impl Handler for App {
         let Some(id) = cx.id().and_then(|session| self.ids.get(&session).copied()) else {
             return self.note(Entry::Wrong("a message without a session".to_owned()));
         };
+        self.call(cx, id, "message");
         match message {
             Message::Text(text) => {
                 self.note(Entry::Heard {
@@ -244,11 +301,14 @@ impl Handler for App {
             self.note(Entry::Wrong("sent to a session that is over".to_owned()));
         }
         match self.ids.remove(&session) {
-            Some(id) => self.note(Entry::Closed {
-                id,
-                code: close.code.0,
-                by_peer: close.initiator == Initiator::Peer,
-            }),
+            Some(id) => {
+                self.call(cx, id, "close");
+                self.note(Entry::Closed {
+                    id,
+                    code: close.code.0,
+                    by_peer: close.initiator == Initiator::Peer,
+                });
+            }
             None => self.note(Entry::Wrong(format!("on_close twice for {session}"))),
         }
     }
@@ -270,7 +330,14 @@ impl Handler for App {
         }
     }
 
-    fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, _: Outcome<'_>) {
+    fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Elapsed => {}
+            Outcome::Answered(answer) => {
+                return self.returned(cx, ticket, Ok(answer.head.status()));
+            }
+            Outcome::Failed(error) => return self.returned(cx, ticket, Err(error)),
+        }
         match self.timers.remove(&ticket) {
             None => self.note(Entry::Wrong("a timer fired twice".to_owned())),
             Some(None) => cx.reply(ticket, Response::text(200, "later")),

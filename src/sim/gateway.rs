@@ -161,7 +161,7 @@ impl Deed {
 /// What happened at the application, for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// A request was read; this is what will become of it.
+    /// A request has come, whether it is read or not; this is what will become of it.
     Asked(Asked, Deed),
     /// A connection broke with this request on it. `begun`: the worker has read a byte of the answer.
     Broke { body: String, begun: bool },
@@ -192,6 +192,8 @@ struct Connection {
     connecting: Option<u64>,
     input: Vec<u8>,
     busy: Option<Busy>,
+    /// The body of the last request that was answered, and the length of the answer.
+    answered: Option<(String, usize)>,
 }
 
 /// A request that is being answered.
@@ -244,6 +246,7 @@ impl Application {
             connecting: Some(now_ms + self.connect_ms),
             input: Vec::new(),
             busy: None,
+            answered: None,
         });
         self.made += 1;
         socket
@@ -265,12 +268,19 @@ impl Application {
             return;
         };
         let mut wire = connection.wire.borrow_mut();
+        // A reset destroys what the worker has not read, of the answer before as well.
+        let lost = if reset { wire.to_server.bytes.len() } else { 0 };
         if let Some(busy) = connection.busy.take() {
-            // A reset destroys what the worker has not read.
-            let lost = if reset { wire.to_server.bytes.len() } else { 0 };
             self.seen.push(Seen::Broke {
                 body: busy.body,
                 begun: busy.delivered > lost,
+            });
+        } else if let Some((body, length)) = connection.answered.take()
+            && lost > 0
+        {
+            self.seen.push(Seen::Broke {
+                body,
+                begun: length > lost,
             });
         }
         connection.input.clear();
@@ -351,8 +361,8 @@ impl Application {
             });
             if deed.end != End::ResetUnread {
                 self.log.push(asked.clone());
-                self.seen.push(Seen::Asked(asked, deed));
             }
+            self.seen.push(Seen::Asked(asked, deed));
         }
         moved | self.answer(at, now_ms)
     }
@@ -372,13 +382,13 @@ impl Application {
             return sent > 0;
         }
         drop(wire);
-        let end = busy.deed.end;
-        if !busy.deed.ends_connection() {
-            connection.busy = None;
-        } else {
-            if end == End::Answer {
-                connection.busy = None; // The answer is whole: this breaks nothing.
-            }
+        let (end, ends) = (busy.deed.end, busy.deed.ends_connection());
+        if end == End::Answer
+            && let Some(busy) = connection.busy.take()
+        {
+            connection.answered = Some((busy.body, busy.delivered));
+        }
+        if ends {
             self.break_off(at, matches!(end, End::Reset | End::ResetUnread));
         }
         true

@@ -109,9 +109,13 @@ impl Run {
                 continue;
             }
             let key = self.inner.keys[actor.peer];
+            let held = self.inner.worker.is_held(key);
             let full = wire.to_client.bytes.len() >= wire.to_client.window;
             assert!(
-                wire.to_server.bytes.is_empty() || self.inner.worker.is_waiting(key) || full,
+                wire.to_server.bytes.is_empty()
+                    || self.inner.worker.is_waiting(key)
+                    || full
+                    || held,
                 "quiet, but {} bytes of {} lie unread",
                 wire.to_server.bytes.len(),
                 actor.id
@@ -119,8 +123,9 @@ impl Run {
             if !actor.is_polite() || peer.is_over() || !peer.is_open() {
                 continue;
             }
-            let ponged =
-                actor.last_ping.is_none() || actor.last_ping.as_ref() == peer.pongs_seen.last();
+            let ponged = held
+                || actor.last_ping.is_none()
+                || actor.last_ping.as_ref() == peer.pongs_seen.last();
             assert!(
                 ponged || !peer.closing.is_open() || peer.ends,
                 "quiet, but the newest ping of {} is not answered",
@@ -129,7 +134,7 @@ impl Run {
             let missing = self.model.missing(actor.id);
             assert!(missing == 0, "quiet, but {} misses {missing}", actor.id);
             assert!(
-                actor.sent.is_empty() || !peer.closing.is_open() || peer.ends,
+                actor.sent.is_empty() || held || !peer.closing.is_open() || peer.ends,
                 "quiet, but {} was not heard",
                 actor.id
             );
@@ -154,7 +159,18 @@ impl Run {
     /// All have left.
     pub(super) fn check_empty(&self) {
         let worker = &self.inner.worker;
-        assert_eq!(worker.connections(), 0, "somebody has stayed");
+        assert_eq!(worker.clients(), 0, "somebody has stayed");
+        assert_eq!(worker.call_load(), (0, 0), "calls wait");
+        if let Some(what) = self.callbacks.missing() {
+            panic!("{what}");
+        }
+        if !self.draining {
+            assert_eq!(
+                worker.connections(),
+                0,
+                "a connection to the application stays"
+            );
+        }
         assert_eq!(worker.hub().sessions(), 0, "a session has stayed");
         assert_eq!(worker.hub().channels(), 0, "a channel has stayed");
         assert_eq!(worker.hub().queued_frames(), 0, "a frame has stayed");
@@ -167,7 +183,7 @@ impl Run {
 }
 
 /// The route with the default limits, see `Run::new`.
-const BULK_ROUTE: u16 = 3;
+const BULK_ROUTE: u16 = 4;
 /// What may come on top: what a short write left of replies, a gap marker, a ping, a pong.
 const CONTROL_FRAMES: usize = 4;
 /// The same in bytes, without what was left of replies.

@@ -14,28 +14,32 @@ use std::rc::Rc;
 
 use super::actor::{Actor, Kind};
 use super::app::{App, Diary};
+use super::callbacks::Callbacks;
 use super::chooser::Chooser;
 use super::model::Model;
+use super::outages::Plan;
 use super::peer::Received;
 use super::socket::Faults;
 use super::world::{Inner, local_peer};
-use crate::hub::{Peer as From, SessionLimits, SlowPolicy};
-use crate::server::{On, RouteSettings, WorkerSettings};
+use crate::hub::{Peer as From, SessionLimits, SlowPolicy, Target};
+use crate::server::{CallSettings, On, RouteSettings, WorkerSettings};
 
 /// A world that lives by itself.
 #[derive(Debug)]
 pub struct Run {
     pub(super) inner: Inner,
-    chooser: Chooser,
+    pub(super) chooser: Chooser,
     pub(super) actors: Vec<Actor>,
     diary: Diary,
     pub(super) model: Model,
+    pub(super) callbacks: Callbacks,
+    pub(super) plan: Plan,
     next_id: u32,
     pub(super) draining: bool,
     /// Milliseconds that went by since everybody last had the time to act.
     unhurried_ms: u64,
     steps: u32,
-    verbose: bool,
+    pub(super) verbose: bool,
     received: u64,
 }
 
@@ -56,6 +60,14 @@ pub struct Summary {
     pub requests: u64,
     /// Refusals of any kind.
     pub refused: u64,
+    /// Calls to the application.
+    pub calls: u64,
+    /// Calls that were tried twice.
+    pub calls_repeated: u64,
+    /// Calls without an answer.
+    pub calls_failed: u64,
+    /// Sessions that were held back because of their calls.
+    pub held: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +86,11 @@ enum Step {
     Jump,
     WallClock,
     Quiet,
+    Disturb,
 }
 
 /// By weight; the calm one first.
-const STEPS: [(u32, Step); 14] = [
+const STEPS: [(u32, Step); 15] = [
     (30, Step::Poll),
     (20, Step::Deliver),
     (14, Step::Collect),
@@ -92,6 +105,7 @@ const STEPS: [(u32, Step); 14] = [
     (1, Step::Jump),
     (1, Step::WallClock),
     (1, Step::Quiet),
+    (3, Step::Disturb),
 ];
 
 const ACTORS_MAX: usize = 10;
@@ -104,6 +118,11 @@ impl Run {
         let settings = WorkerSettings {
             receive_buffer_bytes: 4096 << chooser.below(5),
             connections_max: 64,
+            calls: CallSettings {
+                connections_max: 1 + chooser.index(6),
+                queue_max: 2 + chooser.index(20),
+                ..CallSettings::default()
+            },
             ..WorkerSettings::default()
         };
         let mut inner = Inner::new(settings, 7);
@@ -130,26 +149,40 @@ impl Run {
         for (template, settings, drops) in [
             ("/work/{id}", route.clone(), false),
             ("/feed/{id}", feed, true),
-            ("/http/{id}", route, false),
+            ("/http/{id}", route.clone(), false),
+            ("/call/{id}", route, false),
             ("/bulk/{id}", bulk, false),
         ] {
-            let app = Box::new(App::new(diary.clone(), drops));
-            let added = inner.worker.route(template, On::Every, settings, app);
+            let mut app = App::new(diary.clone(), drops);
+            if template.starts_with("/call") {
+                app = app.calling(Target {
+                    host: "app".to_owned(),
+                    port: 80,
+                    path: "/".to_owned(),
+                });
+            }
+            let added = inner
+                .worker
+                .route(template, On::Every, settings, Box::new(app));
             debug_assert!(added.is_ok());
         }
-        Self {
+        let mut run = Self {
             inner,
             chooser,
             actors: Vec::new(),
             diary,
             model: Model::default(),
+            callbacks: Callbacks::default(),
+            plan: Plan::default(),
             next_id: 0,
             draining: false,
             unhurried_ms: 0,
             steps: 0,
             verbose: false,
             received: 0,
-        }
+        };
+        run.follow_plan();
+        run
     }
 
     /// Prints every step to standard error.
@@ -182,7 +215,12 @@ impl Run {
         }
         self.leave();
         let metrics = self.inner.worker.hub().metrics().clone();
+        let (calls, calls_repeated, calls_failed) = self.callbacks.counts();
         Summary {
+            calls,
+            calls_repeated,
+            calls_failed,
+            held: metrics.refused("calls_held_back"),
             sessions: self.model.opened(),
             received: self.received,
             heard: metrics.messages_received_total,
@@ -235,6 +273,7 @@ impl Run {
                 self.inner.now.unix_ms = 1_000_000_000_000 + self.chooser.below(1 << 40);
             }
             Step::Quiet => self.quiet(),
+            Step::Disturb => self.disturb(),
             _ => self.peer_step(step, at),
         }
         self.sweep();
@@ -322,8 +361,11 @@ impl Run {
             chatty: chooser.one_in(3),
         };
         let index = self.inner.accept(from, 0);
+        let is_calling = !is_bulk && self.chooser.one_in(3);
+        let drops_oldest = drops_oldest && !is_calling;
         let mut actor = Actor::new(index, self.next_id, kind, drops_oldest, self.inner.now.ms);
         actor.is_bulk = is_bulk;
+        actor.is_calling = is_calling;
         self.next_id += 1;
         let peer = &mut self.inner.peers[index];
         peer.wire.borrow_mut().faults = faults;
@@ -408,6 +450,9 @@ impl Run {
     /// Takes the diary and everybody's inbox to the model.
     pub(super) fn absorb(&mut self) {
         let entries: Vec<_> = self.diary.borrow_mut().drain(..).collect();
+        if let Err(wrong) = self.absorb_calls(&entries) {
+            panic!("{wrong}");
+        }
         for entry in entries {
             if self.verbose {
                 self.say(&format!("  {entry:?}"));
@@ -479,7 +524,7 @@ impl Run {
                 break;
             }
             self.hurry();
-            let due = self.inner.worker.next_deadline_ms();
+            let due = self.inner.next_event_ms();
             let ms = due.map_or(1_000, |due| due.saturating_sub(self.inner.now.ms).max(1));
             self.inner.tick(ms);
             self.inner.poll();
@@ -499,11 +544,12 @@ impl Run {
                 actor.break_off(peer, &mut self.chooser);
             }
         }
+        self.heal();
         // Ten minutes are longer than any time-out.
         for _ in 0..10_000 {
             self.inner.run();
             self.sweep();
-            match self.inner.worker.next_deadline_ms() {
+            match self.inner.next_event_ms() {
                 Some(due) if !self.inner.worker.is_drained() => {
                     let ms = due.saturating_sub(self.inner.now.ms).max(1);
                     self.inner.tick(ms);
