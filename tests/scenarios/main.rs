@@ -10,11 +10,13 @@
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `drain.rs` | going down gently |
 //! | `app.rs` | calls to an application that answers late, wrongly or not at all |
+//! | `callbacks.rs` | the callbacks of `tapr`, however a session ends |
 //! | `library.rs` | what a user of the library may rely on |
 
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod callbacks;
 mod closing;
 mod drain;
 mod handshake;
