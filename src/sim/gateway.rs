@@ -268,6 +268,9 @@ impl Application {
             return;
         };
         let mut wire = connection.wire.borrow_mut();
+        if wire.reset || wire.to_server.ended {
+            return; // It is broken off already.
+        }
         // A reset destroys what the worker has not read, of the answer before as well.
         let lost = if reset { wire.to_server.bytes.len() } else { 0 };
         if let Some(busy) = connection.busy.take() {
