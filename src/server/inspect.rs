@@ -93,6 +93,15 @@ impl<T: Transport> Worker<T> {
         let held = [
             (core.waiting.len(), "put-off answers"),
             (addresses, "connected addresses"),
+            (usize::from(!core.calls.is_empty()), "calls"),
+            (
+                if core.drain.is_some() {
+                    0
+                } else {
+                    core.held.len()
+                },
+                "connections that are held back",
+            ),
             (
                 if core.drain.is_some() {
                     0

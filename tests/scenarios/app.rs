@@ -172,6 +172,19 @@ fn nothing_is_lost_while_the_application_is_down() {
 }
 
 #[test]
+fn an_application_that_does_not_accept_is_tried_again() {
+    let (mut world, app) = world();
+    app.connect_ms(60_000);
+    let mut client = world.connect("/ws");
+    world.advance_ms(4_000);
+    assert_eq!((app.attempts(), app.waiting()), (1, 1));
+    app.connect_ms(10);
+    world.advance_ms(2_000);
+    client.expect_text("200 ");
+    assert_eq!(app.attempts(), 2);
+}
+
+#[test]
 fn each_kind_of_answer_ends_its_own_call_and_the_next_one_goes_on() {
     let (mut world, app) = world();
     let mut client = world.connect("/ws");
