@@ -53,7 +53,8 @@
 //! | `peer.rs` | the far end: handshake, frames, pongs, closing, HTTP answers |
 //! | `world.rs` | [`World`]: worker, clock, peers, and how they take turns |
 //! | `client.rs` | [`Client`]: what a script does with one peer |
-//! | `gateway.rs` | the application that calls go to: what it does with a request, and its sockets |
+//! | `gateway.rs` | the application that calls go to, and its sockets |
+//! | `deed.rs` | [`Deed`]: what it does with one request |
 //! | `application.rs` | [`AppHandle`]: what a script does with that application |
 //! | `chooser.rs` | [`Chooser`]: choices from a seed or from fuzz bytes |
 //! | `app.rs` | the application that random runs talk to, and its diary |
@@ -73,6 +74,7 @@ mod application;
 mod callbacks;
 mod chooser;
 mod client;
+mod deed;
 #[doc(hidden)]
 pub mod fuzz;
 mod gateway;
@@ -87,7 +89,8 @@ mod world;
 pub use application::AppHandle;
 pub use chooser::Chooser;
 pub use client::Client;
-pub use gateway::{Asked, Deed, End, Framing};
+pub use deed::{Deed, End, Framing};
+pub use gateway::Asked;
 pub use peer::{Answer, Received};
 pub use run::{Run, Summary};
 pub use socket::SimSocket;

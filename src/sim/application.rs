@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::gateway::{Asked, Deed};
+use super::deed::Deed;
+use super::gateway::Asked;
 use super::world::Inner;
 
 /// The application that calls of a [`World`](super::World) go to, whatever their host and port.

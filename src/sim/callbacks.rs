@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::gateway::{Deed, End, Seen};
+use super::deed::{Deed, End};
+use super::gateway::Seen;
 use crate::hub::CallError;
 
 /// The calls of one world. They are known by their bodies.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::app::Entry;
 use super::chooser::Chooser;
-use super::gateway::{Deed, End, Framing};
+use super::deed::{Deed, End, Framing};
 use super::run::Run;
 use super::socket::Faults;
 

@@ -101,8 +101,11 @@ const ENDINGS: [(&str, u16, Ending); 11] = [
     }),
 ];
 
+/// What happens to the application: before the session, before its end and after it.
+type Outage = fn(&AppHandle, u32);
+
 /// What the application does meanwhile.
-const APPS: [(&str, fn(&AppHandle, u32)); 5] = [
+const APPS: [(&str, Outage); 5] = [
     ("healthy", |_, _| {}),
     ("slow", |app, stage| {
         if stage == 0 {
