@@ -53,6 +53,8 @@ pub(crate) struct Actor {
     pub(crate) last_request_sent: bool,
     /// When it stopped reading.
     pub(crate) stalled_since: Option<u64>,
+    /// When it had stopped before it began to read again, until it has had the time to.
+    pub(crate) stalled_before: Option<u64>,
     /// The longest it did not read, in milliseconds.
     pub(crate) stalled_longest: u64,
     /// The code of the server's close frame.
@@ -88,6 +90,7 @@ impl Actor {
             asked_late: false,
             last_request_sent: false,
             stalled_since: None,
+            stalled_before: None,
             stalled_longest: 0,
             got_close: None,
             misbehaved: false,

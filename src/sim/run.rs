@@ -310,11 +310,12 @@ impl Run {
             Step::Stall if matches!(actor.kind, Kind::Slow | Kind::Http) => {
                 peer.reading = !peer.reading;
                 if peer.reading {
-                    actor.stalled_since = None;
+                    actor.stalled_before = actor.stalled_since.take();
                 } else {
                     let window = chooser.size(9).max(actor.window_min());
                     peer.wire.borrow_mut().set_window(window);
-                    actor.stalled_since = Some(self.inner.now.ms);
+                    let since = actor.stalled_before.take();
+                    actor.stalled_since = since.or(Some(self.inner.now.ms));
                 }
             }
             Step::Window if actor.kind != Kind::Polite => {
@@ -420,6 +421,7 @@ impl Run {
     pub(super) fn hurry(&mut self) {
         self.unhurried_ms = 0;
         for actor in &mut self.actors {
+            actor.stalled_before = None;
             if actor.kind != Kind::Rude {
                 actor.finish(&mut self.inner.peers[actor.peer]);
             }
