@@ -12,11 +12,11 @@
 //! ```
 //!
 //! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
-//! doubling to 500 ms. A request that was sent is never sent again, with one exception: when the
-//! connection ended before the first byte of an answer, the application had most likely closed it while it was
-//! idle, or was going down and left it unread in its queue. The call then goes out once more, and once only, on
-//! a connection that is newer than this event: the others of that time may be about to end as well (RFC 9110 §9.2.2 leaves this to the client's knowledge; here it is a setting of the protocol that an
-//! application may see such a call twice rather than never).
+//! doubling to 500 ms. A request that was sent is never sent again, with one exception: when the connection ended
+//! before the first byte of an answer, the application had most likely closed it while it was idle, or was going
+//! down and left it unread in its queue. The call then goes out once more, and once only, on a connection that is
+//! newer than this event: the others of that time may be about to end as well. So an application may see such a
+//! call twice rather than never (RFC 9110 §9.2.2 leaves that choice to the client).
 
 use std::collections::{HashMap, VecDeque};
 
