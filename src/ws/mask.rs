@@ -5,13 +5,20 @@
 
 /// Masks or unmasks `bytes` in place. They begin `offset` bytes into the payload.
 ///
-/// Eight bytes at a time, in safe code; the compiler makes vector instructions of it.
+/// Eight bytes at a time, in safe code; the compiler makes vector instructions of it. The blocks of 64 spare it the
+/// bookkeeping of seven short rounds out of eight.
 #[inline]
 pub fn mask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotated(key, offset);
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (blocks, tail) = bytes.as_chunks_mut::<8>();
+    let (large, rest) = bytes.as_chunks_mut::<64>();
+    for block in large.iter_mut() {
+        for block in block.as_chunks_mut::<8>().0 {
+            *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
+        }
+    }
+    let (blocks, tail) = rest.as_chunks_mut::<8>();
     for block in blocks {
         *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
     }
