@@ -4,6 +4,7 @@
 //! by what a header announces, which only caps it. An idle connection has no assembly at all.
 //!
 //! ```text
+//!   header:   the beginning of one that is not whole yet
 //!   frame:    the one whose payload is arriving            (none between frames)
 //!   message:  the text or binary under construction        (none outside a message)
 //!   control:  up to 125 bytes of a control frame, which may come between two fragments
@@ -11,7 +12,7 @@
 
 use super::decoder::{Limits, close_event};
 use super::error::ProtocolError;
-use super::frame::{CONTROL_BYTES_MAX, FrameHeader, OpCode};
+use super::frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, OpCode};
 use super::mask::mask;
 use super::message::{Event, Message};
 use super::utf8::Utf8Buffer;
@@ -20,6 +21,8 @@ use std::mem;
 /// The unfinished part of one connection's input.
 #[derive(Debug)]
 pub(super) struct Assembly {
+    header: [u8; HEADER_BYTES_MAX],
+    header_len: u8,
     frame: Option<Frame>,
     message: Option<Partial>,
     control: [u8; CONTROL_BYTES_MAX],
@@ -63,11 +66,40 @@ impl Assembly {
     /// An assembly that holds nothing yet.
     pub(super) fn new() -> Self {
         Self {
+            header: [0; HEADER_BYTES_MAX],
+            header_len: 0,
             frame: None,
             message: None,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
         }
+    }
+
+    /// One more byte of a header that came in pieces; gives back what there is of it.
+    pub(super) fn push_header<'h>(
+        &mut self,
+        byte: u8,
+        begun: &'h mut [u8; HEADER_BYTES_MAX],
+    ) -> &'h [u8] {
+        // 14 bytes are always a whole header, so there is room.
+        if let Some(place) = self.header.get_mut(usize::from(self.header_len)) {
+            *place = byte;
+            self.header_len += 1;
+        }
+        *begun = self.header;
+        begun
+            .get(..usize::from(self.header_len))
+            .unwrap_or_default()
+    }
+
+    /// The header was whole.
+    pub(super) fn end_header(&mut self) {
+        self.header_len = 0;
+    }
+
+    /// True while a header is arriving.
+    pub(super) fn is_mid_header(&self) -> bool {
+        self.header_len > 0
     }
 
     /// Begins the frame with this header, which the decoder has checked against `limits` and the state.

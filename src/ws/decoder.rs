@@ -4,12 +4,15 @@
 //! header shows is refused at the header, before any payload. A message that lies whole in the input is unmasked
 //! where it lies and lent; only what is cut is copied.
 //!
+//! Most frames are whole messages that came in one piece. `whole_message` takes those in one step and nothing
+//! else: whatever it does not know, it leaves untouched to the general way, which alone says what is wrong.
+//!
 //! ```text
 //!            ┌───────────── next header ◀──────────────────────────────────┐
 //!            ▼                                                             │
 //!   ┌─ between frames ─┐  header whole   ┌─ payload whole in the input: lent ─┤
-//!   │ up to 13 bytes   │ ───────────────▶│                                    │
-//!   │ of a header      │                 └─ cut, or a fragment: assembled ────┤
+//!   │ a cut header     │ ───────────────▶│                                    │
+//!   │ is assembled too │                 └─ cut, or a fragment: assembled ────┤
 //!   └──────────────────┘                                                      │
 //!            │ fault: Err, once                           close: Event, once  │
 //!            ▼                                                                ▼
@@ -22,15 +25,13 @@ use super::error::ProtocolError;
 use super::frame::{FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
 use super::mask::mask;
 use super::message::{Event, Message};
+use super::utf8::from_utf8;
 use std::{mem, str};
 
-/// The receiving half of one connection: 24 bytes while nothing is cut.
+/// The receiving half of one connection: 16 bytes while nothing is cut.
 #[derive(Debug)]
 pub struct WebSocket {
     assembly: Option<Box<Assembly>>,
-    /// The beginning of a header that is not whole yet.
-    stash: [u8; HEADER_BYTES_MAX],
-    stash_len: u8,
     flags: u8,
 }
 
@@ -71,8 +72,6 @@ impl WebSocket {
     pub fn new(role: Role) -> Self {
         Self {
             assembly: None,
-            stash: [0; HEADER_BYTES_MAX],
-            stash_len: 0,
             flags: match role {
                 Role::Server => 0,
                 Role::Client => CLIENT,
@@ -93,6 +92,34 @@ impl WebSocket {
         limits: &Limits,
         input: &mut &'b mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        // Nothing is held and nothing has ended: the way of most frames.
+        if self.assembly.is_none() && self.flags & !CLIENT == 0 {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if let Some((is_text, payload)) = whole_message(self.flags != 0, limits, input) {
+                if !is_text {
+                    return Ok(Some(Event::Message(Message::Binary(payload))));
+                }
+                return match from_utf8(payload) {
+                    Ok(text) => Ok(Some(Event::Message(Message::Text(text)))),
+                    Err(_) => {
+                        *input = &mut [];
+                        Err(self.fail(ProtocolError::InvalidUtf8))
+                    }
+                };
+            }
+        }
+        self.next_of_any(limits, input)
+    }
+
+    /// The general way: frames of all kinds, cut anywhere.
+    #[inline(never)]
+    fn next_of_any<'a, 'b: 'a>(
+        &'a mut self,
+        limits: &Limits,
+        input: &mut &'b mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         self.release();
         if self.has(CLOSED | FAILED) {
             *input = &mut [];
@@ -106,22 +133,25 @@ impl WebSocket {
                 .as_ref()
                 .and_then(|assembly| assembly.lend(complete))),
             Err(error) => {
-                self.flags |= FAILED;
-                self.assembly = None;
-                self.stash_len = 0;
                 *input = &mut [];
-                Err(error)
+                Err(self.fail(error))
             }
         }
     }
 
+    /// Notes that the peer has broken the protocol.
+    fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        self.flags |= FAILED;
+        self.assembly = None;
+        error
+    }
+
     /// True while an unfinished header, frame or message is held: what a message time-out is about.
     pub fn is_mid_message(&self) -> bool {
-        let assembling = || {
-            let assembly = self.assembly.as_ref().filter(|_| !self.has(LENT_MESSAGE));
-            assembly.is_some_and(|assembly| assembly.is_mid_frame() || assembly.message().is_some())
-        };
-        self.stash_len > 0 || assembling()
+        let assembly = self.assembly.as_ref().filter(|_| !self.has(LENT_MESSAGE));
+        assembly.is_some_and(|assembly| {
+            assembly.is_mid_header() || assembly.is_mid_frame() || assembly.message().is_some()
+        })
     }
 
     /// Bytes of heap held; 0 when nothing is cut, up to twice what has been received of a message otherwise.
@@ -170,9 +200,7 @@ impl WebSocket {
                     .in_place(&header, payload)
                     .map(|event| Some(Ready::InPlace(event)));
             }
-            self.assembly
-                .get_or_insert_with(|| Box::new(Assembly::new()))
-                .begin(&header);
+            self.assembly_mut().begin(&header);
         }
     }
 
@@ -187,7 +215,7 @@ impl WebSocket {
         }
         Ok(match header.opcode {
             OpCode::Text => {
-                let text = str::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
+                let text = from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
                 Event::Message(Message::Text(text))
             }
             OpCode::Binary | OpCode::Continuation => Event::Message(Message::Binary(payload)),
@@ -202,35 +230,39 @@ impl WebSocket {
         })
     }
 
-    /// Takes a header out of the stash and the input, once it is whole.
+    /// Takes a header out of what was kept of it and the input, once it is whole.
     fn take_header(
         &mut self,
         limits: &Limits,
         input: &mut &mut [u8],
     ) -> Result<Option<FrameHeader>, ProtocolError> {
-        if self.stash_len == 0
-            && let Some((header, taken)) = self.parse_header(limits, input)?
-        {
-            *input = mem::take(input).split_at_mut(taken).1;
-            return Ok(Some(header));
+        let is_cut = |assembly: &Box<Assembly>| assembly.is_mid_header();
+        if !self.assembly.as_ref().is_some_and(is_cut) {
+            if let Some((header, taken)) = self.parse_header(limits, input)? {
+                *input = mem::take(input).split_at_mut(taken).1;
+                return Ok(Some(header));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
         }
         while let Some((byte, rest)) = mem::take(input).split_first_mut() {
             *input = rest;
-            // 14 bytes are always a whole header, so the stash never overflows.
-            if let Some(place) = self.stash.get_mut(usize::from(self.stash_len)) {
-                *place = *byte;
-                self.stash_len += 1;
-            }
-            let stashed = self
-                .stash
-                .get(..usize::from(self.stash_len))
-                .unwrap_or_default();
-            if let Some((header, _)) = self.parse_header(limits, stashed)? {
-                self.stash_len = 0;
+            let mut begun = [0; HEADER_BYTES_MAX];
+            let begun = self.assembly_mut().push_header(*byte, &mut begun);
+            if let Some((header, _)) = self.parse_header(limits, begun)? {
+                self.assembly_mut().end_header();
+                // With a message under way it is kept for that, else it has served its purpose.
+                self.assembly.take_if(|a| a.message().is_none());
                 return Ok(Some(header));
             }
         }
         Ok(None)
+    }
+
+    fn assembly_mut(&mut self) -> &mut Assembly {
+        self.assembly
+            .get_or_insert_with(|| Box::new(Assembly::new()))
     }
 
     /// Parses a header and judges it: by its bytes, by this end's role, by the frames before, by the limits.
@@ -325,6 +357,47 @@ impl WebSocket {
     }
 }
 
+/// Takes a whole unfragmented text or binary message that lies at the front of `input`, and unmasks it. `None`: it
+/// is something else, cut, or not in order; nothing was taken or changed.
+#[inline]
+fn whole_message<'b>(
+    is_client: bool,
+    limits: &Limits,
+    input: &mut &'b mut [u8],
+) -> Option<(bool, &'b mut [u8])> {
+    let &[first, second, third, fourth] = input.first_chunk::<4>()?;
+    let is_text = first == 0x81;
+    if !is_text && first != 0x82 {
+        return None;
+    }
+    if (second & 0x80 == 0) != is_client {
+        return None;
+    }
+    let (len, head) = match second & 0x7F {
+        126 => (usize::from(u16::from_be_bytes([third, fourth])), 4),
+        127 => return None,
+        short => (usize::from(short), 2),
+    };
+    let is_minimal = head == 2 || len > 125;
+    if !is_minimal || len > limits.frame_bytes_max || len > limits.message_bytes_max {
+        return None;
+    }
+    if is_client {
+        input.get(head + len..head + len)?;
+        let (_, rest) = mem::take(input).split_at_mut(head);
+        let (payload, rest) = rest.split_at_mut(len);
+        *input = rest;
+        return Some((is_text, payload));
+    }
+    input.get(head + 4 + len..)?;
+    let (_, rest) = mem::take(input).split_at_mut(head);
+    let (key, rest) = rest.split_first_chunk_mut::<4>()?;
+    let (payload, rest) = rest.split_at_mut(len);
+    *input = rest;
+    mask(payload, *key, 0);
+    Some((is_text, payload))
+}
+
 /// The meaning of a close frame's payload. RFC 6455 §5.5.1, §7.4.
 pub(super) fn close_event(payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
@@ -372,8 +445,8 @@ mod tests {
     };
 
     #[test]
-    fn an_idle_connection_is_three_words() {
-        assert!(size_of::<WebSocket>() <= 24);
+    fn an_idle_connection_is_two_words() {
+        assert!(size_of::<WebSocket>() <= 16);
     }
 
     #[test]

@@ -113,6 +113,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sha2", &["src/dialect/tapr/signature"]),
     ("signal_hook", &["src/net/signals"]),
     ("signal_hook_mio", &["src/net/signals"]),
+    ("simdutf8", &["src/ws/utf8"]),
     ("slab", &["src/hub", "src/server"]),
     ("socket2", &["src/net/listener"]),
     ("subtle", &["src/server/access"]),

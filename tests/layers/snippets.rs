@@ -423,6 +423,7 @@ fn each_dependency_has_a_place_and_a_use() {
         "sha2",
         "signal-hook",
         "signal-hook-mio",
+        "simdutf8",
         "slab",
         "socket2",
         "subtle",
