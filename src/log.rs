@@ -1,7 +1,8 @@
 //! The log: lines on stderr, written by a thread of their own.
 //!
 //! The rule: whoever logs never waits. A line is put into a bounded ring or, if that is full, only counted; a
-//! stuck pipe behind stderr costs log lines and nothing else. What peers sent is untrusted: control characters
+//! stuck pipe behind stderr costs log lines and nothing else. The thread begins with the first line: a process that
+//! has only one saves the C library the care for others in every system call. What peers sent is untrusted: control characters
 //! are escaped, so that no line can imitate another one or reach the terminal.
 //!
 //! ```text
@@ -124,6 +125,12 @@ impl Sink {
     }
 }
 
+/// What a log is before its first line: the writer, which may still be used by whoever has nobody to keep waiting.
+trait Start: Send {
+    fn write_now(&mut self, line: &Line);
+    fn begin(self: Box<Self>);
+}
+
 /// What lies between the sinks and the writer. Its lock is held while a line is moved, never while one is
 /// written. (A channel of the standard library does the same with 25 KiB of code.)
 #[derive(Default)]
@@ -134,6 +141,8 @@ struct Ring {
 
 #[derive(Default)]
 struct State {
+    /// Runs the writer, once there is something to write.
+    start: Option<Box<dyn Start>>,
     lines: VecDeque<Line>,
     /// Lines that found no room.
     dropped: u64,
@@ -156,9 +165,20 @@ impl Ring {
             return;
         }
         state.lines.push_back(line);
+        let start = state.start.take();
         // The writer only ever waits for the first one.
         if state.lines.len() == 1 {
             self.changed.notify_one();
+        }
+        drop(state);
+        if let Some(start) = start
+            && thread::Builder::new()
+                .name("log".to_owned())
+                .spawn(move || start.begin())
+                .is_err()
+        {
+            self.close();
+            self.finish();
         }
     }
 
@@ -196,21 +216,17 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the writer. Without a thread (the system refuses one) lines are dropped.
+    /// A log whose writer starts with the first line. Without a thread (the system refuses one) lines are dropped.
     pub fn start(settings: Settings, colour: bool, out: impl Write + Send + 'static) -> Self {
         let ring = Arc::new(Ring::default());
-        let mut writer = Writer {
+        let writer = Writer {
             out,
             format: settings.format,
             colour: colour && settings.format == Format::Text,
             limiter: Limiter::default(),
             ring: ring.clone(),
         };
-        let thread = thread::Builder::new().name("log".to_owned());
-        if thread.spawn(move || writer.run()).is_err() {
-            ring.close();
-            ring.finish();
-        }
+        ring.state().start = Some(Box::new(writer));
         let level = settings.level;
         Self {
             sink: Sink { ring, level },
@@ -227,11 +243,34 @@ impl Log {
         self.sink.line(level, kind, text);
     }
 
+    /// Logs one line and waits until it is written, if it is the first one: for what is said before the loop begins.
+    pub fn line_now(&self, level: Level, kind: &'static str, text: String) {
+        let mut state = self.sink.ring.state();
+        match &mut state.start {
+            Some(writer) if level <= self.sink.level && level != Level::Off => {
+                writer.write_now(&Line {
+                    unix_ms: unix_ms(),
+                    level,
+                    kind,
+                    text,
+                });
+            }
+            _ => {
+                drop(state);
+                self.line(level, kind, text);
+            }
+        }
+    }
+
     /// Waits until every line is written, or a second. What a [`Sink`] gets later is not written.
     pub fn finish(self) {
         let ring = &self.sink.ring;
         ring.close();
-        let state = ring.state();
+        let mut state = ring.state();
+        // Not one line: there is no writer to wait for. (It holds the ring, so it must go, or neither would.)
+        if state.start.take().is_some() {
+            return;
+        }
         let waited = ring
             .changed
             .wait_timeout_while(state, FINISH_TIMEOUT, |s| !s.finished);
@@ -242,6 +281,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.sink.ring.close();
+        self.sink.ring.state().start = None;
     }
 }
 
@@ -251,6 +291,16 @@ struct Writer<W> {
     colour: bool,
     limiter: Limiter,
     ring: Arc<Ring>,
+}
+
+impl<W: Write + Send> Start for Writer<W> {
+    fn write_now(&mut self, line: &Line) {
+        self.write(line);
+    }
+
+    fn begin(mut self: Box<Self>) {
+        self.run();
+    }
 }
 
 impl<W: Write> Writer<W> {

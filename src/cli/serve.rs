@@ -83,11 +83,8 @@ fn run(config: &Config, log: &Log) -> Exit {
     show(&lines.render(colours(&io::stdout()), io::stdout().is_terminal()));
     let version = env!("CARGO_PKG_VERSION");
     let (routes, places) = (lines.routes(), lines.places());
-    log.line(
-        Level::Info,
-        "start",
-        format!("dunlin {version} serves {routes} routes on {places}"),
-    );
+    let text = format!("dunlin {version} serves {routes} routes on {places}");
+    log.line_now(Level::Info, "start", text);
     for (number, address) in bound.skipped() {
         let name = config.listeners.iter().find(|l| l.number == *number);
         let name = name.map_or("", |l| l.name.as_str());
