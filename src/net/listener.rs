@@ -174,11 +174,11 @@ impl Listener {
                 let (stream, addr) = listener.accept()?;
                 // `::ffff:192.0.2.1` is printed and counted as the IPv4 address it means.
                 let peer = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-                Ok((Socket::Tcp(stream), Peer::Tcp(peer)))
+                Ok((stream.into(), Peer::Tcp(peer)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
-                Ok((Socket::Unix(stream), Peer::Unix))
+                Ok((stream.into(), Peer::Unix))
             }
         }
     }

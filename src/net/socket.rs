@@ -1,7 +1,11 @@
 //! TCP and Unix streams as the worker's transport.
+//!
+//! Both are kept as a [`TcpStream`], which is nothing but a file descriptor: `recv`, `send`, `writev` and `shutdown`
+//! are the same for every stream socket, so that a socket takes four bytes and no read asks which kind it is.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -11,9 +15,19 @@ use crate::server::Transport;
 
 /// A connected socket, registered once for both directions, edge-triggered.
 #[derive(Debug)]
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(crate) struct Socket(TcpStream);
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self(stream)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        let stream: std::net::TcpStream = OwnedFd::from(stream).into();
+        Self(TcpStream::from_std(stream))
+    }
 }
 
 impl Socket {
@@ -24,15 +38,12 @@ impl Socket {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
+        Ok(Self(stream))
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Self::Tcp(stream) => stream.register(registry, token, both),
-            Self::Unix(stream) => stream.register(registry, token, both),
-        }
+        self.0.register(registry, token, both)
     }
 }
 
@@ -44,26 +55,17 @@ fn is_itself(stream: &TcpStream, addr: SocketAddr) -> bool {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
+        self.0.read(buffer)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
+        self.0.write(bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Unix(stream) => stream.write_vectored(slices),
-        }
+        self.0.write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -73,10 +75,7 @@ impl Write for Socket {
 
 impl Transport for Socket {
     fn close_write(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
+        self.0.shutdown(Shutdown::Write)
     }
 
     /// epoll(7), question 9: for a stream, a short read means that nothing is left; the next arrival,
