@@ -133,15 +133,18 @@ impl Driver {
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut more = false;
+        let mut now = self.clock.now();
+        // By a signal, by a handle, by the resolver: before the first poll too.
+        let mut told = true;
         loop {
-            let timeout = self.timeout(more);
+            let timeout = self.timeout(more, now);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 // A debugger or a signal: whatever was ready is still ready, the next poll tells.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
                 Err(error) => return Err(error),
             }
-            let now = self.clock.now();
+            now = self.clock.now();
             for event in &events {
                 let Token(token) = event.token();
                 if token < LISTENERS {
@@ -152,9 +155,13 @@ impl Driver {
                     self.worker.ready(token, readable, writable, ended);
                 } else if let Some(entry) = self.listeners.get_mut(token - LISTENERS) {
                     entry.ready = true;
+                } else {
+                    told = true;
                 }
             }
-            self.obey(now);
+            if std::mem::take(&mut told) {
+                self.obey(now);
+            }
             let accepting = self.accept(now);
             let before = self.worker.connections();
             more = self.worker.turn(now) || accepting;
@@ -198,7 +205,8 @@ impl Driver {
         }
     }
 
-    fn timeout(&self, more: bool) -> Option<Duration> {
+    /// How long the poll may wait. `now` is when the turn began: a turn is shorter than the wheel's tick.
+    fn timeout(&self, more: bool, now: Now) -> Option<Duration> {
         if more {
             return Some(Duration::ZERO);
         }
@@ -206,9 +214,7 @@ impl Driver {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
         };
-        Some(Duration::from_millis(
-            next.saturating_sub(self.clock.now().ms),
-        ))
+        Some(Duration::from_millis(next.saturating_sub(now.ms)))
     }
 
     /// What a handle or a signal has asked for.
@@ -282,23 +288,38 @@ impl Driver {
     }
 }
 
-/// The only place that asks what time it is.
+/// The only place that asks what time it is. The calendar is asked about once a second: in between it goes with the
+/// steady clock, so that a turn costs one look.
 struct Clock {
     start: Instant,
+    /// The steady time of the last look at the calendar, and what it said.
+    asked: Now,
 }
+
+/// So long the calendar is believed to go on by itself.
+const CALENDAR_MS: u64 = 1000;
 
 impl Clock {
     fn new() -> Self {
         Self {
             start: Instant::now(),
+            asked: Now::new(0, unix_ms()),
         }
     }
 
-    fn now(&self) -> Now {
-        let ms = self.start.elapsed().as_millis() as u64;
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now::new(ms, unix.as_millis() as u64)
+    fn now(&mut self) -> Now {
+        let elapsed = self.start.elapsed();
+        let ms = elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis());
+        let since = ms - self.asked.ms;
+        if since >= CALENDAR_MS {
+            self.asked = Now::new(ms, unix_ms());
+            return self.asked;
+        }
+        Now::new(ms, self.asked.unix_ms + since)
     }
+}
+
+fn unix_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    unix.unwrap_or_default().as_millis() as u64
 }
