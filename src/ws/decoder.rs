@@ -87,6 +87,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// The peer's first breach of the protocol or of `limits`; it is reported once.
+    #[inline(always)]
     pub fn next_event<'a, 'b: 'a>(
         &'a mut self,
         limits: &Limits,
@@ -140,6 +141,7 @@ impl WebSocket {
     }
 
     /// Notes that the peer has broken the protocol.
+    #[cold]
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.flags |= FAILED;
         self.assembly = None;
@@ -236,8 +238,8 @@ impl WebSocket {
         limits: &Limits,
         input: &mut &mut [u8],
     ) -> Result<Option<FrameHeader>, ProtocolError> {
-        let is_cut = |assembly: &Box<Assembly>| assembly.is_mid_header();
-        if !self.assembly.as_ref().is_some_and(is_cut) {
+        let is_cut = |assembly: &Assembly| assembly.is_mid_header();
+        if !self.assembly.as_deref().is_some_and(is_cut) {
             if let Some((header, taken)) = self.parse_header(limits, input)? {
                 *input = mem::take(input).split_at_mut(taken).1;
                 return Ok(Some(header));
@@ -359,7 +361,7 @@ impl WebSocket {
 
 /// Takes a whole unfragmented text or binary message that lies at the front of `input`, and unmasks it. `None`: it
 /// is something else, cut, or not in order; nothing was taken or changed.
-#[inline]
+#[inline(always)]
 fn whole_message<'b>(
     is_client: bool,
     limits: &Limits,

@@ -5,26 +5,46 @@
 
 /// Masks or unmasks `bytes` in place. They begin `offset` bytes into the payload.
 ///
-/// Eight bytes at a time, in safe code; the compiler makes vector instructions of it. The blocks of 64 spare it the
-/// bookkeeping of seven short rounds out of eight.
+/// In safe code, of which the compiler makes vector instructions: blocks of 64 bytes, and what is left in steps that
+/// halve, so that a short payload needs no loop.
 #[inline]
 pub fn mask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotated(key, offset);
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (large, rest) = bytes.as_chunks_mut::<64>();
-    for block in large.iter_mut() {
-        for block in block.as_chunks_mut::<8>().0 {
-            *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
-        }
-    }
-    let (blocks, tail) = rest.as_chunks_mut::<8>();
+    let narrow = u32::from_ne_bytes(key);
+    let wide = u64::from(narrow) << 32 | u64::from(narrow);
+    let (blocks, rest) = bytes.as_chunks_mut::<64>();
     for block in blocks {
-        *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
+        mask_block(block, wide);
     }
-    // A block is twice the key, so the tail begins at the key's first byte again.
-    for (byte, key) in tail.iter_mut().zip(key.iter().cycle()) {
+    let rest = mask_front::<32>(rest, wide);
+    let rest = mask_front::<16>(rest, wide);
+    let rest = mask_front::<8>(rest, wide);
+    let (words, tail) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
+    }
+    // Every block holds the key a whole number of times, so the tail begins at its first byte again.
+    for (byte, key) in tail.iter_mut().zip(key) {
         *byte ^= key;
+    }
+}
+
+/// Masks the first `N` bytes, if there are so many, and gives back what is behind them.
+#[inline]
+fn mask_front<const N: usize>(bytes: &mut [u8], wide: u64) -> &mut [u8] {
+    if bytes.len() < N {
+        return bytes;
+    }
+    let (block, rest) = bytes.split_at_mut(N);
+    mask_block(block, wide);
+    rest
+}
+
+/// A block is a multiple of eight bytes.
+#[inline]
+fn mask_block(block: &mut [u8], wide: u64) {
+    for part in block.as_chunks_mut::<8>().0 {
+        *part = (u64::from_ne_bytes(*part) ^ wide).to_ne_bytes();
     }
 }
 
