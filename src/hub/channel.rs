@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use super::session::{NO_USER, Session, Subscriptions};
+use super::session::{Session, Subscriptions};
 
 /// A name space: equal names in two spaces are two channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,10 +160,6 @@ impl Channels {
             return;
         };
         session.subscriptions.swap_remove(at);
-        if session.user == gone.channel {
-            // The number may soon belong to another channel, which is nobody's.
-            session.user = NO_USER;
-        }
         // The session's last subscription may have moved to `at`: tell its channel.
         if let Some(moved) = session.subscriptions.as_slice().get(at)
             && let Some(channel) = self.slab.get_mut(moved.channel as usize)

@@ -2,6 +2,7 @@
 
 use super::channel::{Space, SubscribeError};
 use super::publish::{PublishError, Published};
+use super::session::Life;
 use super::{Call, CloseOrder, ConnId, Effect, Hub, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
@@ -88,7 +89,9 @@ impl<'a> Context<'a> {
 
     fn order_close(&mut self, session: u32, code: CloseCode, reason: &str) {
         if let Some(entry) = self.hub.sessions.get_mut(session as usize) {
-            entry.leaving = true;
+            if entry.is_open() {
+                entry.life = Life::Leaving;
+            }
             let generation = entry.generation;
             self.hub.closing.push(CloseOrder {
                 session,

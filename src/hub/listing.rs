@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::channel::{Channel, Space, SubscribeError};
-use super::session::{NO_USER, Session};
+use super::session::Session;
 use super::{ConnId, Context, Hub};
 
 /// Most slots that one page looks at: some hundred microseconds' worth.
@@ -108,7 +108,7 @@ impl Hub {
     }
 
     fn session_view(&self, index: u32) -> Option<SessionView<'_>> {
-        let session = self.sessions.get(index as usize).filter(|s| s.open)?;
+        let session = self.sessions.get(index as usize).filter(|s| s.is_open())?;
         Some(SessionView {
             hub: self,
             index,
@@ -247,7 +247,7 @@ impl Wanted<'_> {
         let session = view.session;
         let mut subscribed = session.subscriptions.as_slice().iter().map(|s| s.channel);
         self.user
-            .is_none_or(|user| user != NO_USER && session.user == user)
+            .is_none_or(|user| subscribed.clone().any(|id| id == user))
             && (self.channels.is_empty() || subscribed.any(|id| self.channels.contains(&id)))
             && self.route.is_none_or(|route| view.template() == route)
     }

@@ -60,7 +60,7 @@ use std::collections::VecDeque;
 use channel::Channels;
 use frames::Frames;
 use outbox::Outbox;
-use session::Session;
+use session::{Life, Session};
 use slab::Slab;
 use waiting::ReplyBuffer;
 
@@ -303,7 +303,7 @@ impl Hub {
     /// What is queued stays queued. Ending twice changes nothing.
     pub(crate) fn end(&mut self, index: u32) {
         if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.open = false;
+            session.life = Life::Ended;
             let subscriptions = std::mem::take(&mut session.subscriptions);
             self.channels.leave_all(&mut self.sessions, subscriptions);
         }
@@ -324,7 +324,7 @@ impl Hub {
         }
         if self.reply.to == Some(index) {
             self.reply.to = None;
-            self.reply.bytes.clear();
+            self.reply.clear();
         }
     }
 
@@ -341,7 +341,7 @@ impl Hub {
     /// The slab index behind a public id, if that very session is still open.
     pub(crate) fn index_of(&self, id: ConnId) -> Option<u32> {
         let session = self.sessions.get(id.index as usize)?;
-        (session.generation == id.generation && id.worker == self.worker && session.open)
+        (session.generation == id.generation && id.worker == self.worker && session.is_open())
             .then_some(id.index)
     }
 
@@ -351,14 +351,16 @@ impl Hub {
     }
 
     pub(crate) fn is_open(&self, index: u32) -> bool {
-        self.sessions.get(index as usize).is_some_and(|s| s.open)
+        self.sessions
+            .get(index as usize)
+            .is_some_and(Session::is_open)
     }
 
     /// A close order for it is under way: nothing more is queued for it or taken from it.
     pub(crate) fn is_leaving(&self, index: u32) -> bool {
         self.sessions
             .get(index as usize)
-            .is_none_or(|s| s.leaving || !s.open)
+            .is_none_or(|s| s.life != Life::Open)
     }
 
     /// Writes down whether the worker reads from a session at the moment.
@@ -407,7 +409,7 @@ impl Hub {
         let mut suspects = std::mem::take(&mut self.suspects);
         suspects.retain_mut(|(index, other)| {
             let session = self.sessions.get(*index as usize);
-            let session = session.filter(|s| s.generation == *other && s.open);
+            let session = session.filter(|s| s.generation == *other && s.is_open());
             *other = session.map_or(0, |s| s.link);
             session.is_some()
         });
@@ -444,7 +446,7 @@ impl Hub {
                 .get(session.outbox as usize)
                 .map_or(0, |o| o.check_invariants(&self.frames));
             assert!(
-                session.open || session.subscriptions.is_empty(),
+                session.is_open() || session.subscriptions.is_empty(),
                 "an ended session is subscribed"
             );
             assert!(

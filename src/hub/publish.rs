@@ -12,7 +12,7 @@ use std::fmt;
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
 use super::listing::USER_SPACE;
 use super::outbox::Outbox;
-use super::session::NO_USER;
+use super::session::{Life, NO_OUTBOX};
 use super::waiting::{mark_dirty, outbox_of};
 use super::{ConnId, FrameId, Hub, SessionLimits, SlowPolicy};
 use crate::ws::{self, Message};
@@ -75,7 +75,11 @@ impl Hub {
         max: usize,
     ) -> Result<(u32, bool), SubscribeError> {
         check_internal_name(name).map_err(SubscribeError::Name)?;
-        let Some(session) = self.sessions.get_mut(index as usize).filter(|s| s.open) else {
+        let Some(session) = self
+            .sessions
+            .get_mut(index as usize)
+            .filter(|s| s.is_open())
+        else {
             return Err(SubscribeError::Closed);
         };
         let found = self.channels.find(space, name);
@@ -152,39 +156,22 @@ impl Hub {
     /// Makes the session one of user `name`'s: it joins that user's personal channel (and leaves another's).
     pub(crate) fn set_user(&mut self, index: u32, name: &str) -> Result<(), SubscribeError> {
         let space = self.user_space();
-        if let Some(session) = self.sessions.get(index as usize)
-            && session.user != NO_USER
-        {
-            let user = session.user;
-            if let Some(at) = session
-                .subscriptions
-                .as_slice()
-                .iter()
-                .position(|s| s.channel == user)
-            {
-                self.channels.leave(&mut self.sessions, index, at);
-            }
-        }
+        self.unsubscribe_where(index, space, |_| true);
         // A user's own channel does not use up one of the subscriptions a client may make.
-        let (channel, _) = self.subscribe_within(index, space, name, usize::MAX)?;
-        if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.user = channel;
-        }
+        self.subscribe_within(index, space, name, usize::MAX)?;
         Ok(())
     }
 
-    /// The user a session belongs to.
+    /// The user a session belongs to: the name of the one user channel it is subscribed to.
     pub(crate) fn user(&self, index: u32) -> Option<&str> {
+        let space = self.channels.find_space(USER_SPACE)?;
         let session = self.sessions.get(index as usize)?;
-        let mine = session
+        let mut channels = session
             .subscriptions
             .as_slice()
             .iter()
-            .any(|s| s.channel == session.user);
-        self.channels
-            .get(session.user)
-            .filter(|_| mine)
-            .map(|channel| &*channel.name)
+            .filter_map(|s| self.channels.get(s.channel));
+        channels.find(|c| c.space == space).map(|c| &*c.name)
     }
 
     pub(crate) fn user_space(&mut self) -> Space {
@@ -311,7 +298,7 @@ impl Hub {
             return false;
         };
         let twice = stamp != 0 && session.stamp == stamp;
-        if twice || !session.open || session.leaving {
+        if twice || session.life != Life::Open {
             return false;
         }
         session.stamp = stamp;
@@ -319,16 +306,30 @@ impl Hub {
     }
 
     /// Queues one message for one session; `false` if it takes nothing more.
+    #[inline]
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> bool {
         let Some(session) = self.sessions.get(index as usize) else {
             return false;
         };
-        if !session.open || session.leaving {
+        if session.life != Life::Open {
             return false;
         }
+        if self.reply.to == Some(index) && session.outbox == NO_OUTBOX {
+            self.metrics.messages_sent_total += 1;
+            self.reply.push_message(message);
+            return true;
+        }
+        self.send_behind(index, message)
+    }
+
+    /// The same for a session that is not being read, or for which something waits already.
+    fn send_behind(&mut self, index: u32, message: Message<'_>) -> bool {
+        let Some(session) = self.sessions.get(index as usize) else {
+            return false;
+        };
         if self.reply.to == Some(index) && self.outbox_is_empty(index) {
             self.metrics.messages_sent_total += 1;
-            ws::encode_message(&mut self.reply.bytes, message, None);
+            self.reply.push_message(message);
             return true;
         }
         // A client may pipeline thousands of commands and read later: their replies share a few frames.

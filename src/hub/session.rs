@@ -49,20 +49,15 @@ pub(crate) struct Session {
     /// The server's key of the connection underneath.
     pub(crate) link: u32,
     pub(crate) route: u16,
-    /// Between `open` and `end`.
-    pub(crate) open: bool,
+    pub(crate) life: Life,
     /// On the hub's dirty list.
     pub(crate) dirty: bool,
-    /// A close order is under way: nothing more is queued for it or taken from it.
-    pub(crate) leaving: bool,
     /// The worker does not read from it at the moment.
     pub(crate) held_back: bool,
     pub(crate) bad_messages: u8,
     pub(crate) bad_minute: u16,
     /// The last publication that reached it, so that one sent to several channels arrives once.
     pub(crate) stamp: u32,
-    /// The channel of its user, or [`NO_USER`].
-    pub(crate) user: u32,
     /// A word that belongs to the handler, for example a slab key.
     pub(crate) word: u64,
     pub(crate) subscriptions: Subscriptions,
@@ -70,7 +65,16 @@ pub(crate) struct Session {
     pub(crate) outbox: u32,
 }
 
-pub(crate) const NO_USER: u32 = u32::MAX;
+/// How far a session's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    /// A close order is under way: nothing more is queued for it or taken from it.
+    Leaving,
+    /// Its handler has been told; what was queued before still drains.
+    Ended,
+}
+
 pub(crate) const NO_OUTBOX: u32 = u32::MAX;
 
 impl Session {
@@ -79,18 +83,21 @@ impl Session {
             generation,
             link,
             route,
-            open: true,
+            life: Life::Open,
             dirty: false,
-            leaving: false,
             held_back: false,
             bad_messages: 0,
             bad_minute: 0,
             stamp: 0,
-            user: NO_USER,
             word: 0,
             subscriptions: Subscriptions::default(),
             outbox: NO_OUTBOX,
         }
+    }
+
+    /// Its application has not been told of an end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.life != Life::Ended
     }
 }
 
@@ -177,6 +184,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session>() <= 56, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 48, "{}", size_of::<Session>());
     }
 }

@@ -6,18 +6,66 @@ use std::collections::VecDeque;
 use super::Hub;
 use super::outbox::Outbox;
 use super::session::{NO_OUTBOX, Session};
-use crate::ws::{self, CloseCode};
+use crate::ws::{self, CloseCode, Message};
 
 /// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
 /// thirty-two pipelined answers leave in one system call and no frame slot is touched.
 #[derive(Debug, Default)]
 pub(super) struct ReplyBuffer {
     pub(super) to: Option<u32>,
-    pub(super) bytes: Vec<u8>,
+    /// The first `used` bytes are replies; the rest is room that was written to before, so that a short reply needs
+    /// no more than one look at its length.
+    bytes: Vec<u8>,
+    used: usize,
+    /// Where what has no short form is encoded.
+    other: Vec<u8>,
 }
 
 /// The reply buffer gives back what it grew beyond this.
 const REPLY_CAPACITY_KEPT: usize = 512 << 10;
+/// So much room is made at a time.
+const REPLY_ROOM: usize = 4 << 10;
+
+impl ReplyBuffer {
+    #[inline]
+    pub(super) fn push_message(&mut self, message: Message<'_>) {
+        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
+        match ws::write_short_message(room, message) {
+            Some(taken) => self.used += taken,
+            None => self.push_long(message),
+        }
+    }
+
+    /// A message that is long, or for which there was no room.
+    #[cold]
+    fn push_long(&mut self, message: Message<'_>) {
+        self.bytes.truncate(self.used);
+        ws::encode_message(&mut self.bytes, message, None);
+        self.used = self.bytes.len();
+        self.bytes.resize(self.used + REPLY_ROOM, 0);
+    }
+
+    fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.other.clear();
+        encode(&mut self.other);
+        self.bytes.truncate(self.used);
+        self.bytes.extend_from_slice(&self.other);
+        self.used = self.bytes.len();
+        self.bytes.resize(self.used + REPLY_ROOM, 0);
+    }
+
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+        if self.bytes.capacity() > REPLY_CAPACITY_KEPT {
+            self.bytes.truncate(REPLY_CAPACITY_KEPT);
+            self.bytes.shrink_to(REPLY_CAPACITY_KEPT);
+        }
+    }
+}
 
 impl Hub {
     pub(crate) fn has_dirty(&self) -> bool {
@@ -48,6 +96,13 @@ impl Hub {
     pub(super) fn outbox(&self, index: u32) -> Option<&Outbox> {
         let session = self.sessions.get(index as usize)?;
         self.outboxes.get(session.outbox as usize)
+    }
+
+    /// Whether anything waits for a session, if it is only the news that something was dropped.
+    pub(crate) fn outbox_exists(&self, index: u32) -> bool {
+        self.sessions
+            .get(index as usize)
+            .is_some_and(|session| session.outbox != NO_OUTBOX)
     }
 
     pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
@@ -109,12 +164,12 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
             return;
         };
-        if outbox.missed == 0 || !session.open {
+        if outbox.missed == 0 || !session.is_open() {
             return;
         }
         let missed = std::mem::take(&mut outbox.missed);
         if let Some(text) = text(missed) {
-            let message = ws::Message::Text(&text);
+            let message = Message::Text(&text);
             let frame = self
                 .frames
                 .insert(|out| ws::encode_message(out, message, None));
@@ -125,13 +180,18 @@ impl Hub {
 
     /// From now on, replies to this session are gathered in the shared reply buffer.
     pub(crate) fn begin_replies(&mut self, index: u32) {
-        debug_assert!(self.reply.to.is_none() && self.reply.bytes.is_empty());
+        debug_assert!(self.reply.to.is_none() && self.reply.used == 0);
         self.reply.to = Some(index);
     }
 
-    /// The replies gathered so far. The worker writes them and clears the buffer.
-    pub(crate) fn replies(&mut self) -> &mut Vec<u8> {
-        &mut self.reply.bytes
+    /// The replies gathered so far. The worker writes them and says how far it came.
+    pub(crate) fn replies(&self) -> &[u8] {
+        self.reply.filled()
+    }
+
+    /// Gathers something that is not a message.
+    pub(crate) fn reply_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.reply.push_with(encode);
     }
 
     /// Stops gathering. What the transport did not take (`rest`) becomes the first frame of the outbox:
@@ -140,13 +200,12 @@ impl Hub {
         let Some(index) = self.reply.to.take() else {
             return;
         };
-        let mut bytes = std::mem::take(&mut self.reply.bytes);
-        if rest_from < bytes.len()
+        let rest = self.reply.filled().get(rest_from..).unwrap_or_default();
+        if !rest.is_empty()
             && let Some(session) = self.sessions.get_mut(index as usize)
         {
             // It may begin inside a frame, or with a 101: one byte in front stands for what is on the wire, so
             // that nothing is ever dropped or put in before its end.
-            let rest = &bytes[rest_from..];
             let frame = self.frames.insert(|out| {
                 out.push(0);
                 out.extend_from_slice(rest);
@@ -154,17 +213,13 @@ impl Hub {
             self.frames.retain(frame, 1);
             outbox_of(&mut self.outboxes, session).push_front_begun(frame, rest.len());
         }
-        bytes.clear();
-        if bytes.capacity() > REPLY_CAPACITY_KEPT {
-            bytes.shrink_to(REPLY_CAPACITY_KEPT);
-        }
-        self.reply.bytes = bytes;
+        self.reply.clear();
     }
 
     /// Queues raw bytes (an encoded control frame) behind everything that waits.
     pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.reply.to == Some(index) && self.outbox_is_empty(index) {
-            encode(&mut self.reply.bytes);
+            self.reply.push_with(encode);
             return;
         }
         let Some(session) = self.sessions.get_mut(index as usize) else {

@@ -28,11 +28,19 @@ impl Core {
         connection: &mut Connection<T>,
         key: u32,
     ) -> (Fate, usize) {
-        if self.flush(connection, key) == Fate::Drop {
-            return (Fate::Drop, 0);
-        }
         let Phase::Open(open) = &mut connection.phase else {
             return (Fate::Keep, 0);
+        };
+        let open = if self.hub.outbox_exists(open.session) {
+            if self.flush(connection, key) == Fate::Drop {
+                return (Fate::Drop, 0);
+            }
+            let Phase::Open(open) = &mut connection.phase else {
+                return (Fate::Keep, 0);
+            };
+            open
+        } else {
+            open
         };
         if self.routes[open.route as usize].calls && self.is_call_load_above(100) {
             self.hold(open, connection.generation);
@@ -85,7 +93,8 @@ impl Core {
         let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
         let generation = connection.generation;
         let mut completed = false;
-        let mut calls_made = false;
+        let calls_before = self.hub.calls.asked;
+        let session = open.session;
         loop {
             let route = &mut self.routes[open.route as usize];
             let settings = &route.settings;
@@ -109,10 +118,8 @@ impl Core {
                         );
                         continue;
                     }
-                    let asked = self.hub.calls.asked;
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
-                    calls_made |= self.hub.calls.asked != asked;
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
@@ -128,7 +135,9 @@ impl Core {
                             continue;
                         }
                         if self.hub.outbox_is_empty(open.session) {
-                            ws::encode_frame(self.hub.replies(), OpCode::Pong, payload, None);
+                            self.hub.reply_with(|out| {
+                                ws::encode_frame(out, OpCode::Pong, payload, None);
+                            });
                         } else {
                             // RFC 6455 §5.5.3: only the most recent ping needs an answer.
                             open.extra.get_or_insert_default().pong = Some(payload.to_vec());
@@ -179,7 +188,7 @@ impl Core {
                     .extend_from_slice(data);
                 break;
             }
-            if calls_made && self.is_call_load_above(100) {
+            if self.hub.calls.asked != calls_before && self.is_call_load_above(100) {
                 self.hold(open, generation);
                 if data.is_empty() {
                     continue; // The decoder takes back what the last message was lent from.
@@ -189,7 +198,8 @@ impl Core {
                 break;
             }
             if self.hub.replies().len() >= REPLY_BYTES_MAX
-                || self.hub.outbox_bytes(open.session) > PAUSE_BYTES
+                || (self.hub.outbox_exists(open.session)
+                    && self.hub.outbox_bytes(open.session) > PAUSE_BYTES)
             {
                 let session = open.session;
                 if self.write_replies(connection) == Fate::Drop {
@@ -216,6 +226,9 @@ impl Core {
         open.note_message(completed, tick_at(self.now.ms));
         if self.write_replies(connection) == Fate::Drop {
             return Fate::Drop;
+        }
+        if connection.is_calm() && !self.hub.outbox_exists(session) {
+            return Fate::Keep;
         }
         self.after_write(connection)
     }

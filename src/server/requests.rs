@@ -369,14 +369,12 @@ impl Core {
         };
         self.hub.metrics.handshakes_total += 1;
         self.hub.begin_replies(session);
-        let replies = self.hub.replies();
-        replies.extend_from_slice(http.unwritten());
-        ws::write_switching_protocols(
-            replies,
-            offer.key,
-            subprotocol,
-            accept.headers.iter().map(|(n, v)| (n, v)),
-        );
+        self.hub.reply_with(|out| {
+            out.extend_from_slice(http.unwritten());
+            let headers = accept.headers.iter().map(|(n, v)| (n, v));
+            ws::write_switching_protocols(out, offer.key, subprotocol, headers);
+        });
+        connection.armed = 0; // What was armed was a request's deadline; an open connection's may come sooner.
         connection.phase = Phase::Open(Open {
             ws: WebSocket::new(Role::Server),
             session,

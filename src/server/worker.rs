@@ -26,7 +26,7 @@ use super::drain::Drain;
 use super::router::{On, RouteError, Router};
 use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
-use super::wheel::{Tick, Wheel, tick_after, tick_at};
+use super::wheel::{Entry, Tick, Wheel, tick_after, tick_at};
 use crate::http::{EncodeOptions, Response};
 use crate::hub::{ConnId, Context, Effect, Handler, Hub, Outcome, Peer, Ticket};
 use crate::metrics::Metrics;
@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) calls: Calls,
     /// Connections that are not read from until calls are done: key and generation.
     pub(crate) held: Vec<(u32, u32)>,
-    pub(crate) wheel: Wheel<Due>,
+    pub(crate) wheel: Wheel,
     pub(crate) timers: Slab<Timer>,
     pub(crate) waiting: HashMap<Ticket, (u32, u32)>,
     pub(crate) ready: VecDeque<u32>,
@@ -80,15 +80,12 @@ pub(crate) struct Route {
     pub(crate) calls: bool,
 }
 
-/// Who is woken by the wheel.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Due {
-    Connection { key: u32, generation: u32 },
-    Timer(u32),
-}
+/// In the wheel, this bit marks the key of a timer; without it, an entry is the key of a connection.
+const TIMER: Entry = 1 << 31;
 
 #[derive(Debug)]
 pub(crate) struct Timer {
+    due: Tick,
     ticket: Ticket,
     route: u16,
     session: Option<ConnId>,
@@ -350,28 +347,38 @@ impl<T: Transport> Worker<T> {
     }
 
     fn fire_timers(&mut self) {
-        let mut fired: Vec<(Tick, Due)> = Vec::new();
-        self.core.wheel.advance(self.core.now.ms, &mut fired);
+        let mut fired: Vec<(Tick, Entry)> = Vec::new();
+        let (connections, timers) = (&self.connections, &self.core.timers);
+        let due_of = |entry: Entry| match entry & TIMER {
+            0 => connections.get(entry as usize).map_or(0, |c| c.armed),
+            _ => timers.get((entry & !TIMER) as usize).map_or(0, |t| t.due),
+        };
+        self.core
+            .wheel
+            .advance(self.core.now.ms, due_of, &mut fired);
+        if fired.is_empty() {
+            return;
+        }
         // After a standstill much is due at once: in its order, and what the application wanted to do before
         // anybody's time is up.
         fired.sort_by_key(|(due, _)| *due);
         for (_, who) in &fired {
-            if let Due::Timer(timer) = who
-                && let Some(timer) = self.core.timers.try_remove(*timer as usize)
+            if who & TIMER != 0
+                && let Some(timer) = self.core.timers.try_remove((who & !TIMER) as usize)
             {
                 self.core.fire_timer(&timer);
             }
         }
         self.carry_out_orders();
         for (due, who) in fired {
-            if let Due::Connection { key, generation } = who
-                && let Some(connection) = self.connections.get_mut(key as usize)
-                && connection.generation == generation
+            // One that was dropped above, or has armed anew, is not meant any more.
+            if who & TIMER == 0
+                && let Some(connection) = self.connections.get_mut(who as usize)
                 && connection.armed == due
             {
                 connection.armed = 0;
-                let fate = self.core.on_deadline(connection, key);
-                self.settle(key, fate);
+                let fate = self.core.on_deadline(connection, who);
+                self.settle(who, fate);
             }
         }
     }
@@ -427,13 +434,14 @@ impl<T: Transport> Worker<T> {
                         route,
                         session,
                     } => {
+                        let due = tick_after(self.core.now.ms + after_ms);
                         let timer = self.core.timers.insert(Timer {
+                            due,
                             ticket,
                             route,
                             session,
                         });
-                        let due = tick_after(self.core.now.ms + after_ms);
-                        self.core.wheel.insert(due, Due::Timer(timer as u32));
+                        self.core.wheel.insert(due, timer as Entry | TIMER);
                     }
                 }
             }
@@ -453,7 +461,21 @@ impl<T: Transport> Worker<T> {
     }
 
     /// After a connection was worked on: drop it, or make sure that somebody will look at it again.
+    #[inline]
     pub(crate) fn settle(&mut self, key: u32, fate: Fate) {
+        // Signs of life only move a deadline further away, and whoever wakes for the old one sees that.
+        if fate == Fate::Keep
+            && let Some(connection) = self.connections.get(key as usize)
+            && connection.armed != 0
+            && !connection.readable
+            && connection.is_calm()
+        {
+            return;
+        }
+        self.settle_slowly(key, fate);
+    }
+
+    fn settle_slowly(&mut self, key: u32, fate: Fate) {
         match fate {
             Fate::Drop => self.remove(key),
             Fate::Keep => {
@@ -478,10 +500,7 @@ impl<T: Transport> Worker<T> {
         };
         if connection.armed == 0 || due < connection.armed {
             connection.armed = due;
-            let generation = connection.generation;
-            self.core
-                .wheel
-                .insert(due, Due::Connection { key, generation });
+            self.core.wheel.insert(due, key);
         }
     }
 
