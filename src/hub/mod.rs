@@ -11,7 +11,7 @@
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
 //! | `frames.rs` | encoded-once frames, shared by count |
-//! | `outbox.rs` | frame ids waiting for one session |
+//! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
 //! | `publish.rs` | fan-out, limits, slow consumers |
 //! | `waiting.rs` | what waits to be written: replies, outboxes, the dirty list |
 //! | `listing.rs` | sessions and channels in pages, for whoever looks after the server |
@@ -38,6 +38,7 @@ mod handler;
 mod listing;
 mod locals;
 mod outbox;
+mod outboxes;
 mod publish;
 mod session;
 mod waiting;
@@ -59,7 +60,7 @@ use std::collections::VecDeque;
 
 use channel::Channels;
 use frames::Frames;
-use outbox::Outbox;
+use outboxes::{Outboxes, Waiting, Waits};
 use session::{Life, Session};
 use slab::Slab;
 use waiting::ReplyBuffer;
@@ -139,8 +140,8 @@ pub struct Hub {
     sessions: Slab<Session>,
     /// Every session's slot is and was below this.
     slots: u32,
-    /// Only of sessions for which something waits.
-    outboxes: Slab<Outbox>,
+    /// Only of sessions for which more than one frame waits.
+    outboxes: Outboxes,
     channels: Channels,
     frames: Frames,
     /// Sessions with something new in their outbox, each at most once.
@@ -225,7 +226,7 @@ impl Hub {
             routes: Vec::new(),
             sessions: Slab::new(),
             slots: 0,
-            outboxes: Slab::new(),
+            outboxes: Outboxes::default(),
             channels: Channels::default(),
             frames: Frames::default(),
             dirty: VecDeque::new(),
@@ -312,11 +313,13 @@ impl Hub {
     /// Forgets a session and gives back the frames that waited for it.
     pub(crate) fn remove(&mut self, index: u32) {
         self.end(index);
-        if let Some(session) = self.sessions.try_remove(index as usize) {
+        if let Some(mut session) = self.sessions.try_remove(index as usize) {
             if let Some(entry) = self.routes.get_mut(session.route as usize) {
                 entry.sessions -= 1;
             }
-            if let Some(mut outbox) = self.outboxes.try_remove(session.outbox as usize) {
+            if let Waiting::Lone(frame) = session.waits.get() {
+                self.frames.release(frame);
+            } else if let Some(mut outbox) = self.outboxes.remove(&mut session.waits) {
                 while let Some(frame) = outbox.pop() {
                     self.frames.release(frame);
                 }
@@ -439,12 +442,22 @@ impl Hub {
             self.routes.is_empty() || counted as usize == self.sessions.len(),
             "sessions and routes differ"
         );
-        let mut queued = 0;
+        let (mut queued, mut outboxes) = (0, 0);
         for (index, session) in &self.sessions {
-            queued += self
-                .outboxes
-                .get(session.outbox as usize)
-                .map_or(0, |o| o.check_invariants(&self.frames));
+            queued += match session.waits.get() {
+                Waiting::Nothing => 0,
+                Waiting::Lone(frame) => {
+                    assert!(!self.frames.get(frame).is_empty(), "a frame is gone");
+                    1
+                }
+                Waiting::Queue(_) => {
+                    outboxes += 1;
+                    let outbox = self.outboxes.get(session.waits);
+                    outbox
+                        .expect("an outbox is gone")
+                        .check_invariants(&self.frames)
+                }
+            };
             assert!(
                 session.is_open() || session.subscriptions.is_empty(),
                 "an ended session is subscribed"
@@ -459,5 +472,7 @@ impl Hub {
             queued,
             "frame references and outbox entries differ"
         );
+        assert_eq!(self.outboxes.len(), outboxes, "an outbox is nobody's");
+        self.outboxes.check_invariants();
     }
 }

@@ -1,5 +1,5 @@
 //! Frames waiting for one session: four ids inline, a spill beyond, and how much of the first one is
-//! already on the wire. It exists only while something waits.
+//! already on the wire. It exists only while more than one whole frame waits.
 
 use std::collections::VecDeque;
 
@@ -24,20 +24,18 @@ pub(crate) struct Outbox {
     pub(crate) suspected: bool,
 }
 
+/// A queue that is too long for the outbox itself: boxed, because most are not and the outbox stays small this way.
+pub(super) type Spill = Box<VecDeque<FrameId>>;
+
 #[derive(Debug)]
 enum Queue {
-    Inline {
-        len: u8,
-        ids: [FrameId; INLINE],
-    },
-    #[expect(
-        clippy::box_collection,
-        reason = "most queues are inline and stay small this way"
-    )]
-    Spill(Box<VecDeque<FrameId>>),
+    Inline { len: u8, ids: [FrameId; INLINE] },
+    Spill(Spill),
 }
 
 const INLINE: usize = 4;
+/// Ids that a spill has room for at first.
+const SPILL_IDS: usize = 16;
 
 impl Default for Queue {
     fn default() -> Self {
@@ -85,8 +83,51 @@ impl Outbox {
         self.bytes += bytes as u32;
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, id: FrameId, bytes: usize) {
-        self.insert(self.len(), id, bytes);
+        match &mut self.queue {
+            Queue::Inline { len, ids } if usize::from(*len) < INLINE => {
+                ids[usize::from(*len)] = id;
+                *len += 1;
+                self.bytes += bytes as u32;
+            }
+            Queue::Spill(queue) => {
+                queue.push_back(id);
+                self.bytes += bytes as u32;
+            }
+            Queue::Inline { .. } => self.insert(INLINE, id, bytes),
+        }
+    }
+
+    /// The next id does not fit inline any more.
+    #[inline]
+    pub(crate) fn is_at_its_inline_end(&self) -> bool {
+        matches!(&self.queue, Queue::Inline { len, .. } if usize::from(*len) == INLINE)
+    }
+
+    /// Moves the inline ids into an empty queue that has served before.
+    pub(crate) fn move_into(&mut self, mut queue: Spill) {
+        if let Queue::Inline { len, ids } = &self.queue {
+            queue.extend(&ids[..usize::from(*len)]);
+            self.queue = Queue::Spill(queue);
+        }
+    }
+
+    /// The ids, oldest first: those of the second slice come behind those of the first.
+    #[inline]
+    pub(crate) fn ids(&self) -> (&[FrameId], &[FrameId]) {
+        match &self.queue {
+            Queue::Inline { len, ids } => (ids.get(..usize::from(*len)).unwrap_or_default(), &[]),
+            Queue::Spill(queue) => queue.as_slices(),
+        }
+    }
+
+    /// What its ids were kept in, if that was a queue of its own.
+    pub(crate) fn into_queue(self) -> Option<Spill> {
+        match self.queue {
+            Queue::Inline { .. } => None,
+            Queue::Spill(queue) => Some(queue),
+        }
     }
 
     /// In front of everything, as a frame whose first byte is written already: it is not dropped any more.
@@ -120,10 +161,16 @@ impl Outbox {
                 *len += 1;
                 return;
             }
-            self.queue = Queue::Spill(Box::new(ids.iter().copied().collect()));
+            let mut queue = VecDeque::with_capacity(SPILL_IDS);
+            queue.extend(ids.iter());
+            self.queue = Queue::Spill(Box::new(queue));
         }
         if let Queue::Spill(ids) = &mut self.queue {
-            ids.insert(at, id);
+            if at == ids.len() {
+                ids.push_back(id);
+            } else {
+                ids.insert(at, id);
+            }
         }
     }
 
@@ -148,16 +195,27 @@ impl Outbox {
 
     fn take_written(&mut self, mut written: usize, frames: &mut Frames) {
         self.bytes = self.bytes.saturating_sub(written as u32);
-        while let Some(first) = self.get(0) {
-            let left = frames.get(first).len() - self.head_written as usize;
+        let (front, back) = self.ids();
+        let mut finished = 0;
+        let mut head_written = self.head_written as usize;
+        for &id in front.iter().chain(back) {
+            let left = frames.get(id).len() - head_written;
             if written < left {
-                self.head_written += written as u32;
-                return;
+                head_written += written;
+                break;
             }
             written -= left;
-            self.head_written = 0;
-            self.remove(0);
-            frames.release(first);
+            head_written = 0;
+            finished += 1;
+            frames.release(id);
+        }
+        self.head_written = head_written as u32;
+        match &mut self.queue {
+            Queue::Inline { len, ids } => {
+                ids.copy_within(finished..usize::from(*len), 0);
+                *len -= finished as u8;
+            }
+            Queue::Spill(queue) => drop(queue.drain(..finished)),
         }
     }
 
@@ -194,13 +252,8 @@ impl Outbox {
                 *len -= 1;
                 Some(id)
             }
-            Queue::Spill(ids) => {
-                let id = ids.remove(at)?;
-                if ids.is_empty() {
-                    self.queue = Queue::default();
-                }
-                Some(id)
-            }
+            Queue::Spill(ids) if at == 0 => ids.pop_front(),
+            Queue::Spill(ids) => ids.remove(at),
         }
     }
 
@@ -265,10 +318,7 @@ mod tests {
         }
         assert!(outbox.is_empty());
         assert_eq!((outbox.bytes(), frames.len()), (0, 0));
-        assert!(
-            matches!(outbox.queue, Queue::Inline { .. }),
-            "an empty outbox owns nothing"
-        );
+        assert!(outbox.into_queue().is_some_and(|queue| queue.is_empty()));
     }
 
     #[test]

@@ -12,9 +12,9 @@ use std::fmt;
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
 use super::listing::USER_SPACE;
 use super::outbox::Outbox;
-use super::session::{Life, NO_OUTBOX};
-use super::waiting::{mark_dirty, outbox_of};
-use super::{ConnId, FrameId, Hub, SessionLimits, SlowPolicy};
+use super::session::Life;
+use super::waiting::mark_dirty;
+use super::{ConnId, FrameId, Hub, RouteEntry, SessionLimits, SlowPolicy, Waits};
 use crate::ws::{self, Message};
 
 /// What became of a publication.
@@ -235,12 +235,16 @@ impl Hub {
             });
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
+            let len = self.frames.get(frame).len();
+            let before = receivers;
             for subscriber in &subscribers {
-                if Some(subscriber.session) != but && self.deliver(subscriber.session, frame, stamp)
+                if Some(subscriber.session) != but
+                    && self.deliver(subscriber.session, frame, len, stamp)
                 {
                     receivers += 1;
                 }
             }
+            self.frames.retain(frame, (receivers - before) as u32);
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.subscribers = subscribers;
             }
@@ -269,15 +273,17 @@ impl Hub {
         self.turn_bytes += message.len();
         let frame = self
             .frames
-            .insert(|out| ws::encode_message(out, message, None));
+            .insert_message(|out| ws::encode_message(out, message, None));
+        let len = self.frames.get(frame).len();
         let mut receivers = 0;
         for id in ids {
             if let Some(index) = self.index_of(*id)
-                && self.deliver(index, frame, self.stamp)
+                && self.deliver(index, frame, len, self.stamp)
             {
                 receivers += 1;
             }
         }
+        self.frames.retain(frame, receivers as u32);
         self.frames.discard(frame);
         Ok(receivers)
     }
@@ -292,8 +298,10 @@ impl Hub {
         Ok(())
     }
 
-    /// Queues a shared frame for one session; `false` if it had it already or takes nothing more.
-    fn deliver(&mut self, index: u32, frame: FrameId, stamp: u32) -> bool {
+    /// Queues a shared frame of `len` bytes for one session; `false` if it had it already or takes nothing more. The
+    /// caller adds the references.
+    #[inline]
+    fn deliver(&mut self, index: u32, frame: FrameId, len: usize, stamp: u32) -> bool {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
@@ -302,7 +310,8 @@ impl Hub {
             return false;
         }
         session.stamp = stamp;
-        self.queue(index, frame)
+        self.queue(index, frame, len);
+        true
     }
 
     /// Queues one message for one session; `false` if it takes nothing more.
@@ -314,7 +323,7 @@ impl Hub {
         if session.life != Life::Open {
             return false;
         }
-        if self.reply.to == Some(index) && session.outbox == NO_OUTBOX {
+        if self.reply.to == Some(index) && session.waits.is_nothing() {
             self.metrics.messages_sent_total += 1;
             self.reply.push_message(message);
             return true;
@@ -324,16 +333,18 @@ impl Hub {
 
     /// The same for a session that is not being read, or for which something waits already.
     fn send_behind(&mut self, index: u32, message: Message<'_>) -> bool {
-        let Some(session) = self.sessions.get(index as usize) else {
+        let empty = self.outbox_is_empty(index);
+        let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
-        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
+        if self.reply.to == Some(index) && empty {
             self.metrics.messages_sent_total += 1;
             self.reply.push_message(message);
             return true;
         }
         // A client may pipeline thousands of commands and read later: their replies share a few frames.
-        if let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
+        if !session.waits.is_nothing()
+            && let outbox = self.outboxes.of(&mut session.waits, &self.frames)
             && let Some(last) = outbox.last()
             && let Some(added) = self
                 .frames
@@ -350,35 +361,46 @@ impl Hub {
         let frame = self
             .frames
             .insert_private(|out| ws::encode_message(out, message, None));
-        let queued = self.queue(index, frame);
-        self.frames.discard(frame);
-        queued
-    }
-
-    fn queue(&mut self, index: u32, frame: FrameId) -> bool {
-        let Some(session) = self.sessions.get_mut(index as usize) else {
-            return false;
-        };
         let len = self.frames.get(frame).len();
         self.frames.retain(frame, 1);
-        outbox_of(&mut self.outboxes, session).push(frame, len);
+        self.queue(index, frame, len);
+        true
+    }
+
+    /// Queues a frame for a session that is there. The caller adds the reference.
+    #[inline]
+    fn queue(&mut self, index: u32, frame: FrameId, len: usize) {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
         self.metrics.messages_sent_total += 1;
         mark_dirty(&mut self.dirty, session, index);
-        self.watch(index);
-        true
+        let limits = limits_of(&self.routes, session.route);
+        // One frame alone is never over a limit, but the soft one, which takes time.
+        if session.waits.is_nothing() && len <= limits.outbox_soft_bytes {
+            session.waits = Waits::lone(frame);
+            return;
+        }
+        let outbox = self
+            .outboxes
+            .push(&mut session.waits, frame, len, &self.frames);
+        let least = limits.outbox_soft_bytes.min(limits.outbox_bytes_max);
+        if outbox.bytes() > least || outbox.len() > limits.outbox_frames_max {
+            self.watch(index);
+        }
     }
 
     /// Looks at an outbox that has just grown. One beyond its limits is judged later in this turn, after the
     /// transport was asked: until then nobody knows whether its reader is slow or a burst was large.
     fn watch(&mut self, index: u32) {
-        let limits = self.session_limits(index);
-        let now = soft_stamp(self.now.ms);
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
-        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+        let Some(outbox) = self.outboxes.get_mut(session.waits) else {
             return;
         };
+        let limits = limits_of(&self.routes, session.route);
+        let now = soft_stamp(self.now.ms);
         if outbox.bytes() <= limits.outbox_soft_bytes {
             outbox.soft_since = 0;
         } else if outbox.soft_since == 0 {
@@ -406,7 +428,7 @@ impl Hub {
         let Some(session) = self.sessions.get(index as usize) else {
             return false;
         };
-        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+        let Some(outbox) = self.outboxes.get_mut(session.waits) else {
             return false;
         };
         outbox.suspected = false;
@@ -436,10 +458,15 @@ impl Hub {
 
     pub(crate) fn session_limits(&self, index: u32) -> super::SessionLimits {
         let route = self.sessions.get(index as usize).map_or(0, |s| s.route);
-        self.routes
-            .get(route as usize)
-            .map_or_else(Default::default, |r| r.limits)
+        limits_of(&self.routes, route)
     }
+}
+
+#[inline]
+fn limits_of(routes: &[RouteEntry], route: u16) -> SessionLimits {
+    routes
+        .get(route as usize)
+        .map_or_else(Default::default, |r| r.limits)
 }
 
 /// `soft_since` counts in units that fit 32 bits for eight years.

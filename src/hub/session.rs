@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::channel::Subscription;
+use super::outboxes::Waits;
 
 /// Names one session for good: the generation makes sure that a reused slot is never mistaken for the
 /// session that lived there before.
@@ -61,8 +62,8 @@ pub(crate) struct Session {
     /// A word that belongs to the handler, for example a slab key.
     pub(crate) word: u64,
     pub(crate) subscriptions: Subscriptions,
-    /// Key of its outbox, or [`NO_OUTBOX`]: an idle session owns none.
-    pub(crate) outbox: u32,
+    /// What waits to be written to it.
+    pub(crate) waits: Waits,
 }
 
 /// How far a session's life has come.
@@ -74,8 +75,6 @@ pub(crate) enum Life {
     /// Its handler has been told; what was queued before still drains.
     Ended,
 }
-
-pub(crate) const NO_OUTBOX: u32 = u32::MAX;
 
 impl Session {
     pub(crate) fn new(generation: u32, link: u32, route: u16) -> Self {
@@ -91,7 +90,7 @@ impl Session {
             stamp: 0,
             word: 0,
             subscriptions: Subscriptions::default(),
-            outbox: NO_OUTBOX,
+            waits: Waits::NOTHING,
         }
     }
 

@@ -1,11 +1,11 @@
 //! What waits to be written: replies to the session that is being read, outboxes, and the dirty list.
 
-use slab::Slab;
 use std::collections::VecDeque;
 
 use super::Hub;
 use super::outbox::Outbox;
-use super::session::{NO_OUTBOX, Session};
+use super::session::Session;
+use super::{Waiting, Waits};
 use crate::ws::{self, CloseCode, Message};
 
 /// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
@@ -92,21 +92,47 @@ impl Hub {
         }
     }
 
-    /// What waits for a session; `None`: nothing.
+    /// What waits for a session.
+    pub(super) fn waits(&self, index: u32) -> Waits {
+        let session = self.sessions.get(index as usize);
+        session.map_or(Waits::NOTHING, |session| session.waits)
+    }
+
+    /// A session's outbox; `None`: nothing waits for it, or one frame.
     pub(super) fn outbox(&self, index: u32) -> Option<&Outbox> {
-        let session = self.sessions.get(index as usize)?;
-        self.outboxes.get(session.outbox as usize)
+        self.outboxes.get(self.waits(index))
     }
 
     /// Whether anything waits for a session, if it is only the news that something was dropped.
     pub(crate) fn outbox_exists(&self, index: u32) -> bool {
-        self.sessions
-            .get(index as usize)
-            .is_some_and(|session| session.outbox != NO_OUTBOX)
+        !self.waits(index).is_nothing()
+    }
+
+    /// The one frame that waits for a session, if that is all and nothing of it was written.
+    #[inline]
+    pub(crate) fn lone_frame(&self, index: u32) -> Option<&[u8]> {
+        match self.waits(index).get() {
+            Waiting::Lone(frame) => Some(self.frames.get(frame)),
+            _ => None,
+        }
+    }
+
+    /// It was written, all of it.
+    #[inline]
+    pub(crate) fn lone_frame_is_written(&mut self, index: u32) {
+        if let Some(session) = self.sessions.get_mut(index as usize)
+            && let Waiting::Lone(frame) = session.waits.get()
+        {
+            session.waits = Waits::NOTHING;
+            self.frames.release(frame);
+        }
     }
 
     pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
-        self.outbox(index).map_or(0, Outbox::bytes)
+        match self.lone_frame(index) {
+            Some(frame) => frame.len(),
+            None => self.outbox(index).map_or(0, Outbox::bytes),
+        }
     }
 
     /// Users with a session.
@@ -116,39 +142,72 @@ impl Hub {
     }
 
     pub(crate) fn outbox_is_empty(&self, index: u32) -> bool {
-        self.outbox(index).is_none_or(Outbox::is_empty)
+        let waits = self.waits(index);
+        waits.is_nothing() || self.outboxes.get(waits).is_some_and(Outbox::is_empty)
     }
 
     /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
     pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
-        self.outbox(index).into_iter().flat_map(|outbox| {
-            (0..outbox.len()).filter_map(|at| {
-                let bytes = self.frames.get(outbox.get(at)?);
-                if at == 0 {
-                    bytes.get(outbox.head_written()..)
-                } else {
-                    Some(bytes)
-                }
-            })
-        })
+        let outbox = self.outbox(index);
+        let queued = (0..outbox.map_or(0, Outbox::len)).filter_map(move |at| {
+            let outbox = outbox?;
+            let bytes = self.frames.get(outbox.get(at)?);
+            if at == 0 {
+                bytes.get(outbox.head_written()..)
+            } else {
+                Some(bytes)
+            }
+        });
+        self.lone_frame(index).into_iter().chain(queued)
+    }
+
+    /// Copies what waits for a session to the end of `out`, oldest first, as long as frames are of at most
+    /// `frame_bytes_max` and all together of at most `bytes_max`. Answers how many frames those are.
+    pub(crate) fn gather(
+        &self,
+        index: u32,
+        frame_bytes_max: usize,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let Some(outbox) = self.outbox(index) else {
+            return 0;
+        };
+        let (front, back) = outbox.ids();
+        let mut skip = outbox.head_written();
+        let mut gathered = 0;
+        for &id in front.iter().chain(back) {
+            let bytes = self.frames.get(id).get(skip..).unwrap_or_default();
+            if bytes.len() > frame_bytes_max || out.len() + bytes.len() > bytes_max {
+                break;
+            }
+            out.extend_from_slice(bytes);
+            skip = 0;
+            gathered += 1;
+        }
+        gathered
     }
 
     /// Notes that so many more bytes of a session's outbox were written.
     pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
+        if self.lone_frame(index).is_some_and(|f| f.len() == written) {
+            self.lone_frame_is_written(index);
+            return;
+        }
         let soft_bytes = self.session_limits(index).outbox_soft_bytes;
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
-        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+        if session.waits.is_nothing() {
             return;
-        };
+        }
+        let outbox = self.outboxes.of(&mut session.waits, &self.frames);
         outbox.advance(written, &mut self.frames);
         if outbox.bytes() <= soft_bytes {
             outbox.soft_since = 0;
         }
         if outbox.is_empty() && outbox.missed == 0 {
-            self.outboxes.remove(session.outbox as usize);
-            session.outbox = NO_OUTBOX;
+            self.outboxes.remove_empty(&mut session.waits);
         }
     }
 
@@ -161,7 +220,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
-        let Some(outbox) = self.outboxes.get_mut(session.outbox as usize) else {
+        let Some(outbox) = self.outboxes.get_mut(session.waits) else {
             return;
         };
         if outbox.missed == 0 || !session.is_open() {
@@ -211,7 +270,8 @@ impl Hub {
                 out.extend_from_slice(rest);
             });
             self.frames.retain(frame, 1);
-            outbox_of(&mut self.outboxes, session).push_front_begun(frame, rest.len());
+            let outbox = self.outboxes.of(&mut session.waits, &self.frames);
+            outbox.push_front_begun(frame, rest.len());
         }
         self.reply.clear();
     }
@@ -228,16 +288,18 @@ impl Hub {
         let frame = self.frames.insert(encode);
         self.frames.retain(frame, 1);
         let len = self.frames.get(frame).len();
-        outbox_of(&mut self.outboxes, session).push(frame, len);
+        self.outboxes
+            .push(&mut session.waits, frame, len, &self.frames);
         mark_dirty(&mut self.dirty, session, index);
     }
 
     /// Queues the close frame of a session, after everything else or (for a slow one) instead of it.
     pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
         if slow
-            && let Some(session) = self.sessions.get(index as usize)
-            && let Some(outbox) = self.outboxes.get_mut(session.outbox as usize)
+            && let Some(session) = self.sessions.get_mut(index as usize)
+            && !session.waits.is_nothing()
         {
+            let outbox = self.outboxes.of(&mut session.waits, &self.frames);
             // A frame whose first bytes are on the wire must be finished, or the close would not be one.
             while let Some(frame) = outbox.drop_oldest_unsent(&self.frames) {
                 self.frames.release(frame);
@@ -246,20 +308,6 @@ impl Hub {
         }
         self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
     }
-}
-
-/// The session's outbox, which comes into being when the first thing waits.
-pub(super) fn outbox_of<'a>(
-    outboxes: &'a mut Slab<Outbox>,
-    session: &mut Session,
-) -> &'a mut Outbox {
-    if session.outbox == NO_OUTBOX {
-        session.outbox = outboxes.insert(Outbox::default()) as u32;
-    }
-    // `outbox_advance` and `Hub::remove` are the only ones that take an outbox away, and both forget its key.
-    outboxes
-        .get_mut(session.outbox as usize)
-        .expect("a key that is not NO_OUTBOX is valid")
 }
 
 pub(super) fn mark_dirty(dirty: &mut VecDeque<u32>, session: &mut Session, index: u32) {

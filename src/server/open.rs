@@ -354,6 +354,28 @@ impl Core {
         let Some((session, route)) = connection.session() else {
             return Fate::Keep;
         };
+        // One publication, nothing before it and nothing else on anybody's mind: most flushes are this.
+        if connection.writable
+            && connection.is_calm()
+            && let Some(frame) = self.hub.lone_frame(session)
+        {
+            let len = frame.len();
+            match connection.transport.write(frame) {
+                Ok(0) => return Fate::Drop,
+                Ok(written) => {
+                    self.hub.metrics.sent_bytes_total += written as u64;
+                    self.hub.outbox_advance(session, written);
+                    if written == len {
+                        return Fate::Keep;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.writable = false
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Fate::Drop,
+            }
+        }
         self.hub.place_gap_marker(session, |missed| {
             self.routes[route as usize].handler.gap_marker(missed)
         });
@@ -395,41 +417,26 @@ impl Core {
         connection: &mut Connection<T>,
         session: u32,
     ) -> io::Result<usize> {
-        let mut frames = self.hub.outbox_frames(session);
-        let Some(first) = frames.next() else {
-            return Ok(0);
-        };
-        let Some(second) = frames.next() else {
-            return connection.transport.write(first);
-        };
-        if first.len() > GATHER_FRAME_BYTES_MAX {
-            let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
-            let mut used = 0;
-            let mut bytes = 0;
-            for (slot, frame) in slices
-                .iter_mut()
-                .zip([first, second].into_iter().chain(frames))
-            {
-                *slot = IoSlice::new(frame);
-                used += 1;
-                bytes += frame.len();
-                if bytes >= FLUSH_BYTES_MAX {
-                    break;
-                }
-            }
-            return connection.transport.write_vectored(&slices[..used]);
-        }
         self.scratch.clear();
-        self.scratch.extend_from_slice(first);
-        for frame in std::iter::once(second).chain(frames) {
-            if frame.len() > GATHER_FRAME_BYTES_MAX
-                || self.scratch.len() + frame.len() > FLUSH_BYTES_MAX
-            {
+        let (frame, all) = (GATHER_FRAME_BYTES_MAX, FLUSH_BYTES_MAX);
+        if self.hub.gather(session, frame, all, &mut self.scratch) > 0 {
+            return connection.transport.write(&self.scratch);
+        }
+        let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
+        let (mut used, mut bytes) = (0, 0);
+        for (slot, frame) in slices.iter_mut().zip(self.hub.outbox_frames(session)) {
+            *slot = IoSlice::new(frame);
+            used += 1;
+            bytes += frame.len();
+            if bytes >= FLUSH_BYTES_MAX {
                 break;
             }
-            self.scratch.extend_from_slice(frame);
         }
-        connection.transport.write(&self.scratch)
+        match &slices[..used] {
+            [] => Ok(0),
+            [one] => connection.transport.write(one),
+            several => connection.transport.write_vectored(several),
+        }
     }
 
     /// What an emptied outbox allows: the pending pong, reading again, the end of the closing handshake.
