@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `table.rs` | every setting: name, kind, field |
 //! | `value.rs` | values as they are written |
+//! | `document.rs` | a TOML file as a tree with places |
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `build.rs` | the record put together: listeners and routes, checked |
 //! | `dialects.rs` | dialects by name, default routes |
@@ -15,6 +16,7 @@
 
 mod build;
 mod dialects;
+mod document;
 mod machine;
 mod nearest;
 mod print;

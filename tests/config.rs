@@ -88,6 +88,27 @@ fn mistakes_have_a_place_and_a_way_out() {
             "FILE:2:8: `slow` wants one of close, drop_oldest, this is \"clsoe\", did you mean \"close\"?",
         ),
         ("listen = \"x\n", "FILE:1:"),
+        (
+            "[log]\nlevel = \"off\"\n\n[limits]\n[log]\n",
+            "FILE:5:2: `log` is already a table, in line 1, column 2\n",
+        ),
+        (
+            "tapr.listen = \"off\"\n  tapr.listen = []\n",
+            "FILE:2:8: `listen` is already a string, in line 1, column 6\n",
+        ),
+        (
+            "listen = [\"é\", 1979-05-27]\n",
+            "FILE:1:16: a date, and no setting is one\n",
+        ),
+        (
+            "listen = [\"x\",\n  y]\n",
+            "FILE:2:3: string values must be quoted, expected literal string\n",
+        ),
+        ("[[log]]\n", "FILE:1:1: `log` is a table: write [log]\n"),
+        (
+            "[[listen]]\n",
+            "FILE:1:1: `listen` wants a list of strings, this is a list of tables\n",
+        ),
         ("log = 1\n", "`log` is a table: write [log]"),
         ("route = 1\n", "write [[route]]"),
         (

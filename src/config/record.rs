@@ -3,15 +3,11 @@
 //! Nothing is put together here. Each value is checked against its setting's kind, so that a mistake is
 //! reported at the place where it was made; whether the values make sense together is decided later.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::dialects::{Dialect, MAIN, SECTIONS};
+use super::document::{Item, Key, Table, Toml};
 use super::table::{GLOBAL, Global, ROUTE, RouteValues};
 use super::value::{Kind, Value};
 use super::{Input, Problem, nearest};
@@ -249,11 +245,16 @@ impl Record {
             text: &text,
             record: self,
         };
-        match DeTable::parse(&text) {
-            Ok(table) => file.read(table.get_ref()),
-            Err(error) => {
-                let at = error.span().unwrap_or(0..0);
-                file.problem(at, error.message().trim().to_owned());
+        match Table::parse(&text) {
+            Ok(table) => file.read(&table),
+            Err(mistake) => {
+                let mut message = mistake.message;
+                if let Some(Origin::File { line, column, .. }) =
+                    mistake.first.map(|at| file.origin(at))
+                {
+                    message += &format!(", in line {line}, column {column}");
+                }
+                file.problem(mistake.at, message);
             }
         }
     }
@@ -331,14 +332,6 @@ fn is_link(name: &str) -> bool {
     rest == "PORT" || rest == "NAME" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
 }
 
-type Key<'t> = Spanned<Cow<'t, str>>;
-type Item<'t> = Spanned<DeValue<'t>>;
-
-/// The keys of a table with their values.
-fn entries<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Item<'a>)> {
-    table.iter().collect()
-}
-
 /// A file while it is read.
 struct File<'a> {
     path: &'a Path,
@@ -347,8 +340,8 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn origin(&self, at: Range<usize>) -> Origin {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
+    fn origin(&self, at: usize) -> Origin {
+        let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         Origin::File {
             path: self.path.to_owned(),
@@ -357,18 +350,18 @@ impl File<'_> {
         }
     }
 
-    fn problem(&mut self, at: Range<usize>, message: String) {
+    fn problem(&mut self, at: usize, message: String) {
         let problem = Problem::at(self.origin(at), message);
         self.record.problems.push(problem);
     }
 
-    fn read(&mut self, top: &DeTable<'_>) {
-        for (key, value) in entries(top) {
-            let name: &str = key.get_ref();
+    fn read(&mut self, top: &Table) {
+        for (key, value) in top.entries() {
+            let name = key.name.as_str();
             if let Some(section) = TABLES.into_iter().find(|table| *table == name) {
-                match value.get_ref() {
-                    DeValue::Table(table) => self.read_section(section, table),
-                    _ => self.problem(value.span(), format!("`{name}` is a table: write [{name}]")),
+                match &value.value {
+                    Toml::Table(table) => self.read_section(section, table),
+                    _ => self.problem(value.at, format!("`{name}` is a table: write [{name}]")),
                 }
             } else if LISTS.contains(&name) {
                 self.read_list(name, value);
@@ -378,14 +371,14 @@ impl File<'_> {
         }
     }
 
-    fn read_section(&mut self, section: &'static str, table: &DeTable<'_>) {
-        for (key, value) in entries(table) {
+    fn read_section(&mut self, section: &'static str, table: &Table) {
+        for (key, value) in table.entries() {
             self.read_setting(section, key, value);
         }
     }
 
-    fn read_setting(&mut self, section: &'static str, key: &Key<'_>, value: &Item<'_>) {
-        let name: &str = key.get_ref();
+    fn read_setting(&mut self, section: &'static str, key: &Key, value: &Item) {
+        let name = key.name.as_str();
         let all = known_in(section);
         let Some(known) = find(&all, name) else {
             let mut names = names_of(&all);
@@ -399,7 +392,7 @@ impl File<'_> {
                 format!(" in [{section}]")
             };
             let message = unknown("key", name, &names, &place);
-            self.problem(key.span(), message);
+            self.problem(key.at, message);
             return;
         };
         if let Some(written) = self.value(known, key, value) {
@@ -408,35 +401,30 @@ impl File<'_> {
     }
 
     /// A setting's value, if it may be that.
-    fn value(&mut self, known: Known, key: &Key<'_>, value: &Item<'_>) -> Option<Written> {
-        let read = Value::from_toml(known.kind, known.name, value.get_ref());
+    fn value(&mut self, known: Known, key: &Key, value: &Item) -> Option<Written> {
+        let read = Value::from_toml(known.kind, known.name, &value.value);
         match read.and_then(|value| known.check(value)) {
             Ok(value) => Some(Written {
                 value,
-                origin: self.origin(key.span()),
+                origin: self.origin(key.at),
             }),
             Err(message) => {
-                self.problem(value.span(), message);
+                self.problem(value.at, message);
                 None
             }
         }
     }
 
-    fn read_list(&mut self, name: &str, value: &Item<'_>) {
-        let tables = value.get_ref().as_array().map(|items| {
-            let tables = items
-                .iter()
-                .filter_map(|item| Some((item.span(), item.get_ref().as_table()?)));
-            tables.collect::<Vec<_>>()
-        });
-        let Some(tables) = tables else {
-            self.problem(
-                value.span(),
-                format!("there may be several: write [[{name}]]"),
-            );
-            return;
+    fn read_list(&mut self, name: &str, value: &Item) {
+        let (Toml::Tables(items) | Toml::Array(items)) = &value.value else {
+            let message = format!("there may be several: write [[{name}]]");
+            return self.problem(value.at, message);
         };
-        for (at, table) in tables {
+        for item in items {
+            let Toml::Table(table) = &item.value else {
+                continue;
+            };
+            let at = item.at;
             if name == "route" {
                 self.read_route(at, table);
             } else {
@@ -446,11 +434,14 @@ impl File<'_> {
     }
 
     /// A string that must be there.
-    fn string(&mut self, at: Range<usize>, table: &DeTable<'_>, name: &str) -> Option<String> {
-        match table.get(name).map(|value| (value.span(), value.get_ref())) {
-            Some((_, DeValue::String(text))) => Some(text.to_string()),
-            Some((at, _)) => {
-                self.problem(at, format!("`{name}` wants a string"));
+    fn string(&mut self, at: usize, table: &Table, name: &str) -> Option<String> {
+        match table.get(name) {
+            Some(Item {
+                value: Toml::String(text),
+                ..
+            }) => Some(text.clone()),
+            Some(other) => {
+                self.problem(other.at, format!("`{name}` wants a string"));
                 None
             }
             None => {
@@ -460,23 +451,23 @@ impl File<'_> {
         }
     }
 
-    fn read_listener(&mut self, at: Range<usize>, table: &DeTable<'_>) {
-        for (key, _) in entries(table) {
-            let name: &str = key.get_ref();
+    fn read_listener(&mut self, at: usize, table: &Table) {
+        for (key, _) in table.entries() {
+            let name = key.name.as_str();
             if !LISTENER_NAMES.contains(&name) {
                 let message = unknown("key", name, &LISTENER_NAMES, " in [[listener]]");
-                self.problem(key.span(), message);
+                self.problem(key.at, message);
             }
         }
-        let origin = self.origin(at.clone());
-        let Some(name) = self.string(at.clone(), table, "name") else {
+        let origin = self.origin(at);
+        let Some(name) = self.string(at, table, "name") else {
             return;
         };
         let Some(address) = table.get("address") else {
             self.problem(at, "`address` is missing here".to_owned());
             return;
         };
-        match Value::from_toml(Kind::List, "address", address.get_ref()) {
+        match Value::from_toml(Kind::List, "address", &address.value) {
             Ok(value) => {
                 let addresses = value.list();
                 self.record.listeners.push(ListenerRecord {
@@ -485,31 +476,31 @@ impl File<'_> {
                     origin,
                 });
             }
-            Err(message) => self.problem(address.span(), message),
+            Err(message) => self.problem(address.at, message),
         }
     }
 
-    fn read_route(&mut self, at: Range<usize>, table: &DeTable<'_>) {
-        let origin = self.origin(at.clone());
-        let path = self.string(at.clone(), table, "path");
-        let dialect = self.string(at.clone(), table, "dialect");
+    fn read_route(&mut self, at: usize, table: &Table) {
+        let origin = self.origin(at);
+        let path = self.string(at, table, "path");
+        let dialect = self.string(at, table, "dialect");
         let listener = match table.get("listener") {
-            Some(_) => self.string(at.clone(), table, "listener"),
+            Some(_) => self.string(at, table, "listener"),
             None => Some(MAIN.to_owned()),
         };
         let (Some(path), Some(dialect), Some(listener)) = (path, dialect, listener) else {
             return;
         };
         let Some(dialect) = Dialect::ALL.into_iter().find(|d| d.name() == dialect) else {
-            let at = table.get("dialect").map_or(at, Spanned::span);
+            let at = table.get("dialect").map_or(at, |item| item.at);
             let message = unknown("dialect", &dialect, &Dialect::ALL.map(Dialect::name), "");
             self.problem(at, message);
             return;
         };
         let all = known_in_route(dialect);
         let mut settings = Settings::default();
-        for (key, value) in entries(table) {
-            let name: &str = key.get_ref();
+        for (key, value) in table.entries() {
+            let name = key.name.as_str();
             if ROUTE_NAMES.contains(&name) {
                 continue;
             }
@@ -518,7 +509,7 @@ impl File<'_> {
                 names.extend(ROUTE_NAMES);
                 let place = format!(" in a route of dialect {:?}", dialect.name());
                 let message = unknown("key", name, &names, &place);
-                self.problem(key.span(), message);
+                self.problem(key.at, message);
                 continue;
             };
             if let Some(written) = self.value(known, key, value) {

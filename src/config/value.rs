@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use toml::de::DeValue;
+use super::document::Toml;
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,27 +63,33 @@ impl Value {
     }
 
     /// A value out of a file.
-    pub(crate) fn from_toml(kind: Kind, name: &str, value: &DeValue<'_>) -> Result<Self, String> {
+    pub(crate) fn from_toml(kind: Kind, name: &str, value: &Toml) -> Result<Self, String> {
         match (kind, value) {
-            (Kind::Number(..), DeValue::Integer(n)) => {
-                let number = u64::from_str_radix(n.as_str(), n.radix());
-                Self::checked_number(kind, name, number.ok(), &n.to_string())
+            (Kind::Number(..), Toml::Integer { digits, radix }) => {
+                let number = u64::from_str_radix(digits, *radix).ok();
+                let prefix = match radix {
+                    2 => "0b",
+                    8 => "0o",
+                    16 => "0x",
+                    _ => "",
+                };
+                Self::checked_number(kind, name, number, &format!("{prefix}{digits}"))
             }
-            (Kind::Number(..), DeValue::String(text)) => Self::from_text(kind, name, text),
-            (Kind::Switch, DeValue::Boolean(on)) => Ok(Self::Switch(*on)),
+            (Kind::Number(..), Toml::String(text)) => Self::from_text(kind, name, text),
+            (Kind::Switch, Toml::Boolean(on)) => Ok(Self::Switch(*on)),
             // `drain_code = 1012` reads like a number.
-            (Kind::Choice(_), DeValue::Integer(n)) => Self::from_text(kind, name, n.as_str()),
-            (Kind::Text | Kind::Choice(_) | Kind::WordOrList(_), DeValue::String(text)) => {
+            (Kind::Choice(_), Toml::Integer { digits, .. }) => Self::from_text(kind, name, digits),
+            (Kind::Text | Kind::Choice(_) | Kind::WordOrList(_), Toml::String(text)) => {
                 Self::from_text(kind, name, text)
             }
             // One address is written without brackets by everybody, once.
-            (Kind::List, DeValue::String(text)) => Ok(Self::List(vec![text.to_string()])),
-            (Kind::List | Kind::Secrets | Kind::WordOrList(_), DeValue::Array(items)) => {
-                let items = items.iter().map(|item| match item.get_ref() {
-                    DeValue::String(text) => Ok(text.to_string()),
+            (Kind::List, Toml::String(text)) => Ok(Self::List(vec![text.clone()])),
+            (Kind::List | Kind::Secrets | Kind::WordOrList(_), Toml::Array(items)) => {
+                let items = items.iter().map(|item| match &item.value {
+                    Toml::String(text) => Ok(text.clone()),
                     other => Err(format!(
                         "`{name}` is a list of strings, and one of them is {}",
-                        type_name(other)
+                        other.type_name()
                     )),
                 });
                 Ok(Self::List(items.collect::<Result<_, _>>()?))
@@ -91,7 +97,7 @@ impl Value {
             (_, other) => Err(format!(
                 "`{name}` wants {}, this is {}",
                 wanted(kind, name),
-                type_name(other)
+                other.type_name()
             )),
         }
     }
@@ -197,18 +203,6 @@ fn wanted(kind: Kind, name: &str) -> String {
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
         Kind::List | Kind::Secrets => "a list of strings".to_owned(),
         Kind::WordOrList(words) => format!("one of {} or a list of strings", words.join(", ")),
-    }
-}
-
-fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a point",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
     }
 }
 

@@ -117,7 +117,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("slab", &["src/hub", "src/server"]),
     ("socket2", &["src/net/listener"]),
     ("subtle", &["src/server/access"]),
-    ("toml", &["src/config"]),
+    ("toml_parser", &["src/config/document"]),
 ];
 
 /// Where the real clock may be read.

@@ -326,7 +326,12 @@ fn each_external_crate_has_one_place() {
             "#[derive(serde::Serialize)] struct S;",
             "serde",
         ),
-        ("src/config.rs", "src/cli.rs", "extern crate toml;", "toml"),
+        (
+            "src/config/document.rs",
+            "src/config/record.rs",
+            "use toml_parser::Source;",
+            "toml_parser",
+        ),
         (
             "src/cli/mod.rs",
             "src/config.rs",
@@ -427,7 +432,7 @@ fn each_dependency_has_a_place_and_a_use() {
         "slab",
         "socket2",
         "subtle",
-        "toml",
+        "toml_parser",
     ];
     let toml = |names: &[&str]| {
         let lines: Vec<_> = names.iter().map(|n| format!("{n} = \"1\"")).collect();
