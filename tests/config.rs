@@ -104,6 +104,10 @@ fn mistakes_have_a_place_and_a_way_out() {
             "listen = [\"x\",\n  y]\n",
             "FILE:2:3: string values must be quoted, expected literal string\n",
         ),
+        (
+            "route = [\n  \"x\"]\n",
+            "FILE:2:3: `route` is a list of tables: write [[route]]\n",
+        ),
         ("[[log]]\n", "FILE:1:1: `log` is a table: write [log]\n"),
         (
             "[[listen]]\n",

@@ -422,6 +422,8 @@ impl File<'_> {
         };
         for item in items {
             let Toml::Table(table) = &item.value else {
+                let message = format!("`{name}` is a list of tables: write [[{name}]]");
+                self.problem(item.at, message);
                 continue;
             };
             let at = item.at;
