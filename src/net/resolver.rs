@@ -3,10 +3,8 @@
 //! Addresses and `localhost` need no look-up. For every other name a thread asks the system and wakes the
 //! loop; its answer is used for half a minute, so that a moved application is found again without a restart.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::Waker;
 
@@ -18,14 +16,31 @@ const BELIEVED_MS: u64 = 30_000;
 /// Looks names up for wants.
 pub(crate) struct Resolver {
     waker: Arc<Waker>,
-    sender: Sender<(String, Vec<IpAddr>)>,
-    receiver: Receiver<(String, Vec<IpAddr>)>,
-    known: HashMap<String, Known>,
+    answers: Arc<Answers>,
+    /// The names come from the configuration, so there are few of them.
+    known: Vec<Known>,
     /// Wants whose name is being looked up.
     waiting: Vec<Want>,
 }
 
+/// What was looked up and not taken yet. Locked for as long as an entry takes to come or all to go.
+#[derive(Default)]
+struct Answers(Mutex<Vec<(String, Vec<IpAddr>)>>);
+
+impl Answers {
+    fn put(&self, host: String, addresses: Vec<IpAddr>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((host, addresses));
+    }
+
+    fn take(&self) -> Vec<(String, Vec<IpAddr>)> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all)
+    }
+}
+
 struct Known {
+    host: String,
     addresses: Vec<IpAddr>,
     at_ms: u64,
     /// Which of the addresses is tried next: one that does not answer must not hide the others.
@@ -34,12 +49,10 @@ struct Known {
 
 impl Resolver {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        let (sender, receiver) = channel();
         Self {
             waker,
-            sender,
-            receiver,
-            known: HashMap::new(),
+            answers: Arc::default(),
+            known: Vec::new(),
             waiting: Vec::new(),
         }
     }
@@ -54,7 +67,7 @@ impl Resolver {
             let addr = SocketAddr::new(ip, want.port);
             return Some((want, Some(addr)));
         }
-        let known = self.known.get(&want.host);
+        let known = self.known.iter().find(|known| known.host == want.host);
         if known.is_none_or(|known| now_ms.saturating_sub(known.at_ms) > BELIEVED_MS) {
             if want.host.eq_ignore_ascii_case("localhost") {
                 let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -73,7 +86,7 @@ impl Resolver {
     /// The wants whose names have been looked up meanwhile.
     pub(crate) fn take(&mut self, now_ms: u64) -> Vec<(Want, Option<SocketAddr>)> {
         let mut ready = Vec::new();
-        while let Ok((host, addresses)) = self.receiver.try_recv() {
+        for (host, addresses) in self.answers.take() {
             self.learn(host.clone(), addresses, now_ms);
             let (found, rest) = std::mem::take(&mut self.waiting)
                 .into_iter()
@@ -86,19 +99,18 @@ impl Resolver {
     }
 
     fn learn(&mut self, host: String, addresses: Vec<IpAddr>, now_ms: u64) {
-        // The names come from the configuration, so there are few of them.
-        self.known.insert(
+        self.known.retain(|known| known.host != host);
+        self.known.push(Known {
             host,
-            Known {
-                addresses,
-                at_ms: now_ms,
-                turn: 0,
-            },
-        );
+            addresses,
+            at_ms: now_ms,
+            turn: 0,
+        });
     }
 
-    fn choose(&mut self, want: Want) -> (Want, Option<SocketAddr>) {
-        let addr = self.known.get_mut(&want.host).and_then(|known| {
+    fn choose(&self, want: Want) -> (Want, Option<SocketAddr>) {
+        let known = self.known.iter().find(|known| known.host == want.host);
+        let addr = known.and_then(|known| {
             let ip = known
                 .addresses
                 .get(known.turn % known.addresses.len().max(1))?;
@@ -109,28 +121,28 @@ impl Resolver {
 
     /// A connection to this host could not be made: its next address is tried next time.
     pub(crate) fn note_failed(&mut self, host: &str) {
-        if let Some(known) = self.known.get_mut(host) {
+        if let Some(known) = self.known.iter_mut().find(|known| known.host == host) {
             known.turn += 1;
-            if known.addresses.is_empty() {
-                self.known.remove(host); // Ask again.
-            }
         }
+        // Ask again for a name without addresses.
+        self.known
+            .retain(|known| known.host != host || !known.addresses.is_empty());
     }
 
     fn ask(&self, host: String) {
-        let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        let (answers, waker) = (self.answers.clone(), self.waker.clone());
         let name = host.clone();
         let look_up = move || {
             let addresses = (name.as_str(), 0).to_socket_addrs();
             let addresses = addresses.map(|all| all.map(|addr| addr.ip()).collect());
             // If the loop is gone nobody wants to know.
-            _ = sender.send((name, addresses.unwrap_or_default()));
+            answers.put(name, addresses.unwrap_or_default());
             _ = waker.wake();
         };
         let thread = std::thread::Builder::new().name("dunlin-dns".to_owned());
         if thread.spawn(look_up).is_err() {
             // No thread to be had: as if the name were unknown for now.
-            _ = self.sender.send((host, Vec::new()));
+            self.answers.put(host, Vec::new());
             _ = self.waker.wake();
         }
     }
@@ -168,5 +180,27 @@ mod tests {
             "the other one has its turn"
         );
         assert_eq!(resolved("localhost"), "127.0.0.1:80");
+    }
+
+    #[test]
+    fn the_thread_wakes_the_loop_with_its_answer() {
+        let mut poll = mio::Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let mut resolver = Resolver::new(waker);
+        // No name of any system, so nobody is asked over the network.
+        let name = "no\0name";
+        assert!(resolver.resolve(want(name), 0).is_none());
+        assert!(resolver.resolve(want(name), 0).is_none(), "asked once");
+        let mut events = mio::Events::with_capacity(1);
+        poll.poll(&mut events, None).expect("it is woken");
+        let ready = resolver.take(0);
+        assert_eq!(ready.len(), 2);
+        assert!(ready.iter().all(|(_, addr)| addr.is_none()));
+        let again = resolver
+            .resolve(want(name), 1)
+            .expect("believed for a while");
+        assert!(again.1.is_none());
+        resolver.note_failed(name);
+        assert!(resolver.resolve(want(name), 2).is_none(), "asked again");
     }
 }
