@@ -260,19 +260,21 @@ impl Record {
     }
 
     fn read_environment(&mut self, environment: &[(String, String)]) {
+        let is_setting = |name: &str| {
+            name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name) && !is_link(name)
+        };
+        let own = environment.iter().filter(|(name, _)| is_setting(name));
+        let own: Vec<&(String, String)> = own.collect();
+        if own.is_empty() {
+            return; // Hundreds of names are only put together for somebody who sets one.
+        }
         let mut all = Vec::new();
         for section in [""].into_iter().chain(TABLES) {
             for known in known_in(section) {
                 all.push((variable(section, known.name), section, known));
             }
         }
-        for (name, text) in environment {
-            if !name.starts_with(PREFIX)
-                || OTHER_VARIABLES.contains(&name.as_str())
-                || is_link(name)
-            {
-                continue;
-            }
+        for (name, text) in own {
             let origin = Origin::Environment(name.clone());
             let Some((_, section, known)) = all.iter().find(|(own, ..)| own == name) else {
                 let names: Vec<&str> = all.iter().map(|(own, ..)| own.as_str()).collect();
