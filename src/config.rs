@@ -113,7 +113,7 @@ impl Config {
         server
     }
 
-    /// The same without addresses, so that binding it only checks the routes.
+    /// The same without addresses.
     fn routes(&self) -> Server {
         let chain = HieraChain::new(self.hierachain);
         let tapr = Tapr::new(self.tapr.clone());

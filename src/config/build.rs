@@ -10,9 +10,9 @@ use super::value::COVERED;
 use super::{Config, Problem, machine, nearest};
 use crate::dialect::TaprOptions;
 use crate::hub::{SlowPolicy, TargetError};
-use crate::net::{Address, ServerError};
+use crate::net::Address;
 use crate::random::Random;
-use crate::server::{Keys, Origins, RouteError, RouteSettings};
+use crate::server::{Keys, On, Origins, RouteError, RouteSettings, Router};
 use crate::ws::Subprotocols;
 
 /// A named listener with its addresses.
@@ -109,20 +109,23 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         tapr,
         record,
     };
-    // Templates are the router's own business: it is asked with everything but the addresses.
-    match config.routes().bind() {
-        Ok(_) => Ok(config),
-        Err(error) => Err(vec![config.route_problem(&error)]),
+    // Templates are the router's own business: it is asked.
+    let mut router = Router::default();
+    for (number, route) in config.routes.iter().enumerate() {
+        let on = On::Listeners(vec![route.listener]);
+        let number = u16::try_from(number).map_err(|_| RouteError::TooMany);
+        if let Err(error) = number.and_then(|number| router.add(&route.path, on, number)) {
+            return Err(vec![config.route_problem(&error)]);
+        }
     }
+    Ok(config)
 }
 
 impl Config {
-    fn route_problem(&self, error: &ServerError) -> Problem {
+    fn route_problem(&self, error: &RouteError) -> Problem {
         let template = match error {
-            ServerError::Route(RouteError::BadTemplate(path, _) | RouteError::Duplicate(path)) => {
-                path
-            }
-            _ => return Problem::at(Origin::Default, error.to_string()),
+            RouteError::BadTemplate(path, _) | RouteError::Duplicate(path) => path,
+            RouteError::TooMany => return Problem::at(Origin::Default, error.to_string()),
         };
         // The last one is the one that came too late; one of the file can be changed there.
         let routes = || {

@@ -39,6 +39,8 @@ mod worker;
 
 pub use access::{AccessError, Keys, Origins};
 pub use calls::Want;
+#[cfg(feature = "cli")]
+pub(crate) use router::Router;
 pub use router::{On, RouteError};
 pub use settings::{AddressLimits, CallSettings, RouteSettings, WorkerSettings};
 pub use transport::Transport;
