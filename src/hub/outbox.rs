@@ -130,12 +130,13 @@ impl Outbox {
         }
     }
 
-    /// In front of everything, as a frame whose first byte is written already: it is not dropped any more.
-    /// The first frame until now must not be half written.
-    pub(crate) fn push_front_begun(&mut self, id: FrameId, bytes: usize) {
+    /// In front of everything, as a frame whose first `begun` bytes are written already, so that it is not dropped any
+    /// more; `bytes` are left. The first frame until now must not be half written.
+    pub(crate) fn push_front_begun(&mut self, id: FrameId, bytes: usize, begun: usize) {
         debug_assert_eq!(self.head_written, 0);
+        debug_assert!(begun > 0);
         self.insert(0, id, bytes);
-        self.head_written = 1;
+        self.head_written = begun as u32;
     }
 
     /// Puts a marker for `missed` messages where they were: behind the first frame if that is half written,
@@ -307,7 +308,7 @@ mod tests {
             expected += &text;
         }
         let (id, len) = frame(&mut frames, "-[first]");
-        outbox.push_front_begun(id, len - 1);
+        outbox.push_front_begun(id, len - 1, 1);
         expected.insert_str(0, "[first]");
         while !expected.is_empty() {
             assert_eq!(contents(&outbox, &frames), expected);

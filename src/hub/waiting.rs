@@ -17,12 +17,12 @@ pub(super) struct ReplyBuffer {
     /// no more than one look at its length.
     bytes: Vec<u8>,
     used: usize,
-    /// Where what has no short form is encoded.
-    other: Vec<u8>,
 }
 
 /// The reply buffer gives back what it grew beyond this.
 const REPLY_CAPACITY_KEPT: usize = 512 << 10;
+/// More than this is not copied when it has to wait: the buffer itself waits, and the next replies get a new one.
+const REPLY_COPY_MAX: usize = 64 << 10;
 /// So much room is made at a time.
 const REPLY_ROOM: usize = 4 << 10;
 
@@ -39,19 +39,17 @@ impl ReplyBuffer {
     /// A message that is long, or for which there was no room.
     #[cold]
     fn push_long(&mut self, message: Message<'_>) {
-        self.bytes.truncate(self.used);
-        ws::encode_message(&mut self.bytes, message, None);
-        self.used = self.bytes.len();
-        self.bytes.resize(self.used + REPLY_ROOM, 0);
+        self.push_with(|out| ws::encode_message(out, message, None));
     }
 
     fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.other.clear();
-        encode(&mut self.other);
         self.bytes.truncate(self.used);
-        self.bytes.extend_from_slice(&self.other);
+        encode(&mut self.bytes);
         self.used = self.bytes.len();
-        self.bytes.resize(self.used + REPLY_ROOM, 0);
+        // A long one fills a buffer of its size and is written at once: room behind it would be a second one.
+        if self.used < REPLY_CAPACITY_KEPT {
+            self.bytes.resize(self.used + REPLY_ROOM, 0);
+        }
     }
 
     fn filled(&self) -> &[u8] {
@@ -61,9 +59,15 @@ impl ReplyBuffer {
     pub(super) fn clear(&mut self) {
         self.used = 0;
         if self.bytes.capacity() > REPLY_CAPACITY_KEPT {
-            self.bytes.truncate(REPLY_CAPACITY_KEPT);
-            self.bytes.shrink_to(REPLY_CAPACITY_KEPT);
+            self.bytes = Vec::new();
         }
+    }
+
+    /// Takes the buffer as it is, replies and all.
+    fn take(&mut self) -> Vec<u8> {
+        self.bytes.truncate(self.used);
+        self.used = 0;
+        std::mem::take(&mut self.bytes)
     }
 }
 
@@ -265,13 +269,20 @@ impl Hub {
         {
             // It may begin inside a frame, or with a 101: one byte in front stands for what is on the wire, so
             // that nothing is ever dropped or put in before its end.
-            let frame = self.frames.insert(|out| {
-                out.push(0);
-                out.extend_from_slice(rest);
-            });
+            let (rest, begun, frame) = if rest.len() > REPLY_COPY_MAX && rest_from > 0 {
+                let rest = rest.len();
+                let whole = self.reply.take();
+                (rest, rest_from, self.frames.insert(|out| *out = whole))
+            } else {
+                let frame = self.frames.insert(|out| {
+                    out.push(0);
+                    out.extend_from_slice(rest);
+                });
+                (rest.len(), 1, frame)
+            };
             self.frames.retain(frame, 1);
             let outbox = self.outboxes.of(&mut session.waits, &self.frames);
-            outbox.push_front_begun(frame, rest.len());
+            outbox.push_front_begun(frame, rest, begun);
         }
         self.reply.clear();
     }
