@@ -67,7 +67,13 @@ const ROUNDS: usize = 100;
 
 #[test]
 fn no_message_allocates_in_steady_state() {
-    let allocated = |stats: Stats| (stats.allocations, stats.reallocations, stats.bytes_allocated);
+    let allocated = |stats: Stats| {
+        (
+            stats.allocations,
+            stats.reallocations,
+            stats.bytes_allocated,
+        )
+    };
     let header = |len: usize| 2 + 2 * usize::from(len > 125);
     for (len, batch) in [(125, 1), (125, 32), (1024, 32), (16_384, 8)] {
         let input = Wire::message(len).repeat(batch);

@@ -466,8 +466,12 @@ impl Core {
             return Fate::Keep;
         }
         if open.closing.is_done() {
-            // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first.
+            // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first. What the peer
+            // sent is read to the end of its close frame, and nothing may come behind that: no need to linger.
             let session = open.session;
+            if open.ws.is_closed() && !connection.readable {
+                return Fate::Drop;
+            }
             let fate = self.linger(connection);
             if fate == Fate::Keep {
                 self.hub.remove(session);
