@@ -19,10 +19,11 @@ mod start_up;
 mod terminal;
 
 use std::env::consts::{ARCH, OS};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Args, Command};
-use terminal::{say, show};
+pub(crate) use terminal::{say, show};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum Exit {
     System = 71,
     /// The configuration makes no sense.
     Config = 78,
+    /// A measurement has missed its threshold.
+    Threshold = 99,
 }
 
 impl From<Exit> for ExitCode {
@@ -53,14 +56,23 @@ impl From<Exit> for ExitCode {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    on_panic();
+    run().into()
+}
+
+/// A fault of the program is said in one line and ends it with its own code.
+pub(crate) fn on_panic() {
     std::panic::set_hook(Box::new(|info| {
         say(&format!("dunlin: internal error: {info}"));
         std::process::exit(Exit::Internal as i32);
     }));
-    run().into()
 }
 
 fn run() -> Exit {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "bench") {
+        return bench(words);
+    }
     let args = match Args::parse(lexopt::Parser::from_env()) {
         Ok(args) => args,
         Err(message) => {
@@ -86,6 +98,20 @@ fn run() -> Exit {
             admin::close(&args, id, code.as_deref(), reason)
         }
     }
+}
+
+#[cfg(feature = "bench")]
+fn bench(words: impl Iterator<Item = OsString>) -> Exit {
+    crate::bench::run(lexopt::Parser::from_args(words))
+}
+
+/// The load tool is as large as a tenth of the server and none of its business: it is built when asked for.
+#[cfg(not(feature = "bench"))]
+fn bench(_: impl Iterator<Item = OsString>) -> Exit {
+    say(
+        "dunlin: bench is not in this build: `cargo build --release --features bench` makes it and `dunlin-bench`",
+    );
+    Exit::Usage
 }
 
 /// One screen of 24 lines and 80 columns.

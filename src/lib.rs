@@ -74,6 +74,9 @@
 //! they meet in [`Handler`], so your handler can do whatever a built-in one can.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

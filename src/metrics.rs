@@ -161,6 +161,7 @@ impl Metrics {
 /// The features of this build.
 pub(crate) fn features(separator: &str) -> String {
     let all = [
+        (cfg!(feature = "bench"), "bench"),
         (cfg!(feature = "cli"), "cli"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),

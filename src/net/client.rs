@@ -75,14 +75,15 @@ impl From<io::Error> for ClientError {
     }
 }
 
-struct Target<'a> {
-    authority: &'a str,
-    address: String,
-    path: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) authority: &'a str,
+    /// With the port.
+    pub(crate) address: String,
+    pub(crate) path: &'a str,
 }
 
 /// Splits `scheme://authority/path`; the port is the scheme's when it is not named.
-fn split_url<'a>(url: &'a str, schemes: &[&str]) -> Option<Target<'a>> {
+pub(crate) fn split_url<'a>(url: &'a str, schemes: &[&str]) -> Option<Target<'a>> {
     let rest = schemes
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme)?.strip_prefix("://"))?;

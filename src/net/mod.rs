@@ -21,6 +21,8 @@ mod server;
 mod signals;
 mod socket;
 
+#[cfg(feature = "bench")]
+pub(crate) use client::split_url;
 pub use client::{Client, ClientError, HttpAnswer, Received, http_request};
 pub use driver::Handle;
 pub use listener::{Address, AddressError};

@@ -81,10 +81,10 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every file that the two roots lead to.
+/// Every file that the roots lead to.
 fn house() -> BTreeMap<String, Source> {
     let mut house = BTreeMap::new();
-    for file in ["src/lib.rs", "src/main.rs"] {
+    for file in ["src/lib.rs", "src/main.rs", "src/bin/dunlin-bench.rs"] {
         read(&root().join(file), &[], false, &mut house);
     }
     house

@@ -416,8 +416,10 @@ fn each_dependency_has_a_place_and_a_use() {
     let all = [
         "base64",
         "getrandom",
+        "hdrhistogram",
         "hmac",
         "httparse",
+        "indicatif",
         "lexopt",
         "md-5",
         "mio",
