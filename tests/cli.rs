@@ -17,6 +17,15 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Ht
     http_request(method, url, headers, body).unwrap()
 }
 
+#[cfg(not(feature = "bench"))]
+#[test]
+fn a_build_without_the_load_tool_says_how_to_get_it() {
+    let ended = run(&mut dunlin(&["bench", "echo", "ws://localhost:1/"]));
+    assert_eq!(ended.code, Some(64));
+    assert!(ended.err.contains("--features bench"), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
 #[test]
 fn start_up_prints_every_url_and_lines_to_paste() {
     let served = Served::start(&[]);

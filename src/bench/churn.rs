@@ -42,12 +42,16 @@ pub(crate) struct Churn {
     next: usize,
     over_since: Option<u64>,
     has_stopped: bool,
+    /// Attempts to open that have failed, without one between them that has not.
+    in_a_row: u64,
 }
+
+/// So many failures in a row, and nothing is opened any more: there is nobody.
+const FAILED_MAX: u64 = 100;
 
 impl Churn {
     pub(crate) fn new(options: &Options, run: Run) -> Self {
-        let mut places = Vec::new();
-        places.resize_with(options.connections, Place::default);
+        let places = 0..options.connections;
         Self {
             connections: options.connections,
             replaced_per_second: options.rate.unwrap_or(1),
@@ -55,12 +59,13 @@ impl Churn {
             template: Template::new(&run, options.payload, options.binary),
             run,
             hint: 0,
-            places,
+            places: places.map(|_| Place::default()).collect(),
             paces: None,
             turn: 0,
             next: 0,
             over_since: None,
             has_stopped: false,
+            in_a_row: 0,
         }
     }
 
@@ -119,6 +124,7 @@ impl Scenario for Churn {
     }
 
     fn opened(&mut self, stage: &mut Stage, _: usize, _: u64) {
+        self.in_a_row = 0;
         if stage.meter.is_measuring() {
             stage.meter.connects += 1;
         }
@@ -151,10 +157,15 @@ impl Scenario for Churn {
         }
     }
 
+    fn ended(&mut self, _: &mut Stage, _: usize, _: u64) {
+        self.in_a_row += 1;
+    }
+
     fn free(&mut self, stage: &mut Stage, at: usize, now: u64) {
         let place = std::mem::take(&mut self.places[at]);
         stage.meter.lost += place.track.lost(place.sent);
-        if self.paces.is_some() && !self.has_stopped && !stage.meter.is_over() {
+        let may_open = !self.has_stopped && self.in_a_row < FAILED_MAX;
+        if self.paces.is_some() && may_open && !stage.meter.is_over() {
             stage.crowd.open(at, now);
         }
     }

@@ -106,6 +106,10 @@ impl Scenario for Connect {
         stage.meter.is_over() || self.in_a_row >= FAILED_MAX
     }
 
+    fn is_alone(&self, stage: &Stage) -> bool {
+        self.in_a_row >= FAILED_MAX || stage.meter.connects == 0
+    }
+
     fn progress(&self) -> Option<(u64, u64)> {
         Some((self.done, self.count?))
     }

@@ -343,13 +343,13 @@ impl Crowd {
     /// Puts whoever has waited too long on the list. Called about once a second.
     pub(crate) fn sweep(&mut self, now: u64) {
         for (at, member) in self.members.iter().enumerate() {
-            let limit = match member.state {
-                State::Connecting | State::Upgrading(_) => self.timeout_ns,
-                State::Closing => CLOSE_TIMEOUT_NS.min(self.timeout_ns),
+            let (limit, fault) = match member.state {
+                State::Connecting | State::Upgrading(_) => (self.timeout_ns, Fault::ConnectTimeOut),
+                State::Closing => (CLOSE_TIMEOUT_NS.min(self.timeout_ns), Fault::CloseTimeOut),
                 State::Gone | State::Open | State::Plain(_) => continue,
             };
             if now.saturating_sub(member.since) > limit {
-                self.broken.push((at, Fault::TimeOut));
+                self.broken.push((at, fault));
             }
         }
     }

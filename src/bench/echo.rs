@@ -76,7 +76,7 @@ impl Echo {
             rate: options.rate,
             pace: None,
             count,
-            talks: Vec::new(),
+            talks: (0..options.connections).map(|_| Talk::default()).collect(),
             frame_bytes: 0,
             turn: 0,
             sent: 0,
@@ -142,7 +142,6 @@ impl Scenario for Echo {
         let open: Vec<_> = (0..self.connections)
             .filter(|&at| stage.crowd.is_open(at))
             .collect();
-        self.talks.resize_with(self.connections, Talk::default);
         for (i, &at) in open.iter().enumerate() {
             let (n, i) = (open.len() as u64, i as u64);
             let count = self.count.unwrap_or(0);

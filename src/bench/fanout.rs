@@ -25,6 +25,8 @@ const BATCH_MAX: usize = 64;
 const ROLL_CALL_NS: u64 = 500_000_000;
 /// How long the last deliveries are waited for when the time is up.
 const DRAIN_NS: u64 = 10_000_000_000;
+/// How long others may follow when something has ended for good: a server that dies ends one connection after the other.
+const LAST_NS: u64 = 200_000_000;
 
 /// How far it has come; the module's picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,8 @@ pub(crate) struct Fanout {
     /// When the last delivery came.
     last: u64,
     over_since: Option<u64>,
-    has_given_up: bool,
+    /// When it was clear that nothing more can be published, or that what was does not arrive.
+    gave_up: Option<u64>,
 }
 
 impl Fanout {
@@ -108,7 +111,7 @@ impl Fanout {
             unanswered: 0,
             last: 0,
             over_since: None,
-            has_given_up: false,
+            gave_up: None,
         }
     }
 
@@ -170,7 +173,7 @@ impl Fanout {
         }
         if self.count.is_some_and(|count| self.published >= count) {
             stage.meter.finish(now);
-        } else if self.pace.is_none() && !stage.meter.is_over() && !self.has_given_up {
+        } else if self.pace.is_none() && !stage.meter.is_over() && self.gave_up.is_none() {
             let now = stage.now();
             self.publish_burst(stage, |_| now);
         }
@@ -182,7 +185,7 @@ impl Fanout {
             .map(|i| (self.turn + i) % self.publishers)
             .find(|&publisher| self.is_ready(stage, publisher));
         let Some(publisher) = alive else {
-            self.has_given_up = true;
+            self.gave_up = Some(stage.now());
             return;
         };
         self.turn = publisher + 1;
@@ -298,14 +301,14 @@ impl Scenario for Fanout {
         self.unanswered = self.unanswered.saturating_sub(1);
         if !(200..300).contains(&status) {
             stage.meter.faults.add(Fault::Status(status));
-            self.has_given_up = true;
+            self.gave_up.get_or_insert(now);
         }
         self.has_read(stage, at, now);
     }
 
-    fn ended(&mut self, stage: &mut Stage, at: usize, _: u64) {
+    fn ended(&mut self, stage: &mut Stage, at: usize, now: u64) {
         if at >= self.subscribers {
-            self.has_given_up = true;
+            self.gave_up.get_or_insert(now);
         } else if std::mem::take(&mut self.is_listening[at]) {
             let lost = self.lost_to(at);
             stage.meter.lost += lost;
@@ -342,7 +345,7 @@ impl Scenario for Fanout {
             return u64::MAX;
         };
         for _ in 0..BATCH_MAX {
-            if self.has_given_up || self.count.is_some_and(|count| self.published >= count) {
+            if self.gave_up.is_some() || self.count.is_some_and(|count| self.published >= count) {
                 return u64::MAX;
             }
             let Some(due) = pace.take(now) else {
@@ -364,9 +367,9 @@ impl Scenario for Fanout {
     fn sweep(&mut self, stage: &mut Stage, now: u64) {
         let is_waiting = self.waiting > 0 || self.unanswered > 0;
         let is_late = now.saturating_sub(self.last) > stage.timeout_ns;
-        if self.step == Step::Publishing && is_waiting && is_late && !self.has_given_up {
+        if self.step == Step::Publishing && is_waiting && is_late && self.gave_up.is_none() {
             stage.meter.faults.add(Fault::TimeOut);
-            self.has_given_up = true;
+            self.gave_up = Some(now);
         }
     }
 
@@ -374,7 +377,8 @@ impl Scenario for Fanout {
         let is_late = |since: u64| stage.now() - since > DRAIN_NS.min(stage.timeout_ns);
         let is_over =
             stage.meter.is_over() && (self.waiting == 0 || self.over_since.is_some_and(is_late));
-        is_over || self.has_given_up || stage.crowd.open == 0
+        let has_given_up = |since: u64| stage.now() - since > LAST_NS;
+        is_over || self.gave_up.is_some_and(has_given_up) || stage.crowd.open == 0
     }
 
     fn count_lost(&mut self, stage: &mut Stage) {

@@ -16,7 +16,9 @@ pub(crate) enum Fault {
     Reset,
     /// The connection ended without a close frame.
     Ended,
-    /// No answer within `--timeout`.
+    /// Not open within `--timeout`.
+    ConnectTimeOut,
+    /// Open, but what was sent did not come back, or was not delivered, within `--timeout`.
     TimeOut,
     /// No answer to our close frame.
     CloseTimeOut,
@@ -46,7 +48,7 @@ impl Fault {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionAborted => Self::Reset,
-            io::ErrorKind::TimedOut => Self::TimeOut,
+            io::ErrorKind::TimedOut => Self::ConnectTimeOut,
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::NoPort,
             _ if error.raw_os_error() == Some(EMFILE) => Self::NoFile,
             kind => Self::System(kind),
@@ -59,6 +61,7 @@ impl Fault {
             Self::Refused => "connect_refused".to_owned(),
             Self::Reset => "reset".to_owned(),
             Self::Ended => "ended_without_close".to_owned(),
+            Self::ConnectTimeOut => "connect_time_out".to_owned(),
             Self::TimeOut => "time_out".to_owned(),
             Self::CloseTimeOut => "close_time_out".to_owned(),
             Self::NoPort => "no_local_port".to_owned(),
@@ -76,7 +79,7 @@ impl Fault {
     fn means_gone(self) -> bool {
         matches!(
             self,
-            Self::Refused | Self::Reset | Self::Ended | Self::TimeOut
+            Self::Refused | Self::Reset | Self::Ended | Self::ConnectTimeOut
         )
     }
 }
@@ -91,10 +94,6 @@ pub(crate) struct Faults(BTreeMap<Fault, u64>);
 impl Faults {
     pub(crate) fn add(&mut self, fault: Fault) {
         *self.0.entry(fault).or_default() += 1;
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Names and counts.

@@ -142,7 +142,7 @@ const FLAGS: [&str; 24] = [
 ];
 
 /// Flags of one scenario, or of some, that mean nothing elsewhere.
-const OWN: [(&str, &[Kind]); 9] = [
+const OWN: [(&str, &[Kind]); 10] = [
     ("payload", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
     ("binary", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
     ("pipeline", &[Kind::Echo]),
@@ -152,6 +152,11 @@ const OWN: [(&str, &[Kind]); 9] = [
     ("publish-url", &[Kind::Fanout]),
     ("publishers", &[Kind::Fanout]),
     ("burst", &[Kind::Fanout]),
+    // Nothing comes while connections are idle, so there is nothing to draw.
+    (
+        "plot",
+        &[Kind::Echo, Kind::Fanout, Kind::Connect, Kind::Churn],
+    ),
 ];
 
 /// What one scenario keeps of a publisher's number in a stamp.

@@ -2,7 +2,7 @@
 
 use super::fault::Faults;
 use super::meter::{COLUMN_NS, Memory};
-use super::options::{Kind, Length, Options};
+use super::options::{Kind, Options};
 use super::process::Usage;
 use super::scenario::Stage;
 use crate::cli::Exit;
@@ -108,7 +108,10 @@ impl Outcome {
         let mut outcome = Self {
             kind: options.kind,
             url: options.target.url.clone(),
-            connections: stage.connections,
+            connections: match options.kind {
+                Kind::Connect => options.connections as u64,
+                _ => stage.connections,
+            },
             opening_ns: stage.opening_ns,
             interval_ns,
             messages: meter.messages,
@@ -157,13 +160,6 @@ impl Outcome {
         if options.fail_lost && self.lost > 0 {
             self.failed
                 .push(format!("{} messages were lost", self.lost));
-        }
-        if let (Length::Count(count), true) = (options.length, self.faults.is_empty())
-            && self.messages.max(self.connects) < count
-            && self.lost == 0
-        {
-            let done = self.messages.max(self.connects);
-            self.failed.push(format!("{done} of {count} were done"));
         }
     }
 
@@ -218,8 +214,8 @@ fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
         return Latency::default();
     }
     let at = |quantile| histogram.value_at_quantile(quantile);
-    // Up to one in ten thousand more than there are values, in even steps of the logarithm.
-    let steps = (histogram.len() as f64).log10().max(1.0) * 40.0;
+    // In even steps of the logarithm, as far as there are values and up to 99.99 %.
+    let steps = (histogram.len() as f64).log10().clamp(1.0, 4.0) * 40.0;
     let curve = (0..=steps as u32).map(|step| {
         let quantile = 1.0 - 10_f64.powf(-f64::from(step) / 40.0);
         (quantile, at(quantile))

@@ -62,16 +62,27 @@ pub(crate) fn svg(outcome: &Outcome, options: &Options) -> String {
 fn title(outcome: &Outcome, options: &Options) -> String {
     let connections = format!("{} connections", grouped(outcome.connections));
     let payload = format!("{} bytes", grouped(options.payload as u64));
+    let rate = options
+        .rate
+        .map(|rate| format!("{} per second", grouped(rate)));
     match outcome.kind {
-        Kind::Echo => format!(
-            "echo · {connections} · {payload} · {} in flight each",
-            options.pipeline
-        ),
-        Kind::Fanout => format!(
-            "fanout · {connections} · {payload} · bursts of {}",
-            options.burst
-        ),
-        Kind::Churn => format!("churn · {connections} · {payload}"),
+        Kind::Echo => {
+            let pipeline = format!("{} in flight each", options.pipeline);
+            let how = rate.unwrap_or(pipeline);
+            format!("echo · {connections} · {payload} · {how}")
+        }
+        Kind::Fanout => {
+            let how = rate.unwrap_or("one after the other".to_owned());
+            let bursts = match options.burst {
+                1 => String::new(),
+                burst => format!("bursts of {burst}, "),
+            };
+            format!("fanout · {connections} · {payload} · {bursts}{how}")
+        }
+        Kind::Churn => {
+            let how = rate.unwrap_or_default();
+            format!("churn · {connections} · {payload} · replaced: {how}")
+        }
         Kind::Connect => format!("connect · {} at a time", options.connections),
         Kind::Idle => format!("idle · {connections}"),
     }
@@ -144,11 +155,13 @@ fn latencies(out: &mut String, outcome: &Outcome) {
         .curve
         .last()
         .map_or(1.0, |(quantile, _)| -(1.0 - quantile).log10());
+    let is_wide = (latency.max.max(1) as f64 / latency.min.max(1) as f64) > 300.0;
     let (low, high) = scale(latency.min, latency.max);
     let share = |ns: u64| ((ns.max(1) as f64).log10() - low) / (high - low);
     let mut step = low.floor() as i32;
     while f64::from(step) <= high {
-        for factor in [1.0, 2.0, 5.0] {
+        let factors: &[f64] = if is_wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        for factor in factors {
             let value = factor * 10_f64.powi(step);
             let at = (value.log10() - low) / (high - low);
             if (-0.001..=1.001).contains(&at) {
@@ -157,7 +170,7 @@ fn latencies(out: &mut String, outcome: &Outcome) {
         }
         step += 1;
     }
-    for (nine, text) in (0..).zip(["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"]) {
+    for (nine, text) in (0..).zip(["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]) {
         let at = f64::from(nine) / nines;
         if at <= 1.001 {
             panel.down(out, panel.x(at), text);
@@ -177,18 +190,13 @@ fn latencies(out: &mut String, outcome: &Outcome) {
             continue;
         }
         let (x, y) = (panel.x(nine / nines), y(share(ns)));
-        // Above the curve, to the left of where it rises.
-        let (dx, class) = if nine < 1.0 {
-            (2.0, "mark")
-        } else {
-            (-6.0, "mark end")
-        };
+        // The curve only rises, so below it to the right is room.
         _ = write!(
             out,
             "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>\
-             <text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{text} {}</text>",
-            x + dx,
-            y - 10.0,
+             <text class=\"mark\" x=\"{:.1}\" y=\"{:.1}\">{text} {}</text>",
+            x + 5.0,
+            y + 19.0,
             time(ns)
         );
     }
@@ -234,12 +242,13 @@ fn throughput(out: &mut String, outcome: &Outcome, left: f64) {
         left,
         right: WIDTH - 28.0,
     };
-    let what = match outcome.kind {
-        Kind::Fanout => "Deliveries",
-        Kind::Connect => "Connections",
-        _ => "Messages",
+    let (what, count) = match outcome.kind {
+        Kind::Fanout => ("Deliveries", outcome.deliveries),
+        Kind::Connect => ("Connections", outcome.connects),
+        _ => ("Messages", outcome.messages),
     };
-    panel.head(out, &format!("{what} per second"));
+    let mean = grouped(outcome.per_second(count));
+    panel.head(out, &format!("{what} per second, {mean} on average"));
     let rates = rates(outcome);
     let most = rates.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
     let step = nice_step(most / 4.0);

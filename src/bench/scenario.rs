@@ -69,6 +69,11 @@ pub(crate) trait Scenario {
     /// The connections are about to be closed; nothing is to be opened again.
     fn stop(&mut self) {}
 
+    /// Whether nobody is there any more.
+    fn is_alone(&self, stage: &Stage) -> bool {
+        stage.crowd.open == 0
+    }
+
     /// Counts what has not come. Called once, before the connections are closed.
     fn count_lost(&mut self, _stage: &mut Stage) {}
 
