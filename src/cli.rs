@@ -83,6 +83,9 @@ fn run() -> Exit {
     match args.command {
         Command::Help => {
             show(HELP);
+            if cfg!(feature = "bench") {
+                show("dunlin bench --help: load a WebSocket server and measure it\n");
+            }
             Exit::Ok
         }
         Command::Version => {

@@ -43,12 +43,13 @@
 //! | `errors` | counts by name, `{}` if all is well: `connect_refused`, `status_503`, `handshake_…`, `close_code_1013`, `time_out`, `close_time_out`, `protocol_…`, `reset`, `ended_without_close`, `altered_message`, `no_local_port`, `no_file_descriptor`, `system_…` |
 //! | `server` | with `--pid`: `cpu_ns`, `cpu_user_ns`, `cpu_system_ns`, `cpu_per_message_ns`, `cpu_per_delivery_ns`, `cpu_per_connection_ns`, `cpu_share_permille`, `wait_share_permille`, `busiest_thread_permille`, `threads`, `threads_ended`, `rss_start_bytes`, `rss_end_bytes`, `rss_peak_bytes`, `bytes_per_connection` |
 //! | `load` | the same of this program; `spin_share_permille` is waiting for the next due moment, no work |
-//! | `saturated` | `server`, `load`, `both`, `neither`, `unknown`: a thread at 90 % of a core, its waiting for one included |
+//! | `saturated` | `server`, `load`, `both`, `neither`, `unknown`: a thread at work for 90 % of the time in which it could have had a core |
 //! | `per_100_ms` | what came in each tenth of a second |
 //! | `exit` | the exit code |
 //!
 //! Processor time is that of all threads in the interval; user and system come in hundredths of a second. A process
 //! that reads the clock of another sees it up to one scheduler tick late (4 ms), so let a run last seconds.
+//! `bytes_per_connection` wants a fresh server: one that has had as many connections before takes no new memory.
 
 mod churn;
 mod connect;

@@ -183,18 +183,26 @@ impl Outcome {
         permille(ns, self.interval_ns)
     }
 
+    /// How busy the server's busiest thread was, in thousandths of the time in which it could have had a core.
+    pub(crate) fn server_busy_permille(&self) -> Option<u64> {
+        let usage = self.server.as_ref()?;
+        Some(busy_permille(usage, 0, self.interval_ns).min(1000))
+    }
+
     /// The server's processor time for each of so many.
     pub(crate) fn cpu_each(&self, count: u64) -> Option<u64> {
         self.server.as_ref()?.cpu_ns.checked_div(count)
     }
 
-    /// What one open connection costs the server in memory of its own.
+    /// What one open connection costs the server in memory of its own. A server that has had as many before takes
+    /// what it has, and then there is nothing to say.
     pub(crate) fn bytes_per_connection(&self) -> Option<u64> {
         let (before, open_before) = self.memory.before_opening?;
         let (after, open) = self.memory.after_opening?;
         after
             .saturating_sub(before)
             .checked_div(open.saturating_sub(open_before))
+            .filter(|bytes| *bytes > 0)
     }
 
     /// How much of the time this program or the server wanted a core that others had, if that matters.
@@ -207,6 +215,15 @@ impl Outcome {
 
 fn permille(ns: u64, interval_ns: u64) -> u64 {
     ns.saturating_mul(1000) / interval_ns.max(1)
+}
+
+/// How much of the time in which it could have had a core the busiest thread was at work, less what was no work.
+fn busy_permille(usage: &Usage, idle_ns: u64, interval_ns: u64) -> u64 {
+    let (ran, waited) = usage.busiest;
+    permille(
+        ran.saturating_sub(idle_ns),
+        interval_ns.saturating_sub(waited),
+    )
 }
 
 fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
@@ -257,11 +274,8 @@ fn saturated(
     let (Some(server), Some(load)) = (server, load) else {
         return Saturated::Unknown;
     };
-    let is = |ns| permille(ns, interval_ns) >= SATURATED_PERMILLE;
-    match (
-        is(server.busiest_ns),
-        is(load.busiest_ns.saturating_sub(spun_ns)),
-    ) {
+    let is = |usage, idle_ns| busy_permille(usage, idle_ns, interval_ns) >= SATURATED_PERMILLE;
+    match (is(server, 0), is(load, spun_ns)) {
         (true, true) => Saturated::Both,
         (true, false) => Saturated::Server,
         (false, true) => Saturated::Load,

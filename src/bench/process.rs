@@ -31,8 +31,8 @@ pub(crate) struct Usage {
     pub(crate) system_ns: u64,
     /// Ready to run, but no core was free.
     pub(crate) waited_ns: u64,
-    /// The busiest thread, its waiting included.
-    pub(crate) busiest_ns: u64,
+    /// The thread that ran longest: how long, and how long it waited.
+    pub(crate) busiest: (u64, u64),
     pub(crate) threads: u64,
     pub(crate) threads_ended: bool,
 }
@@ -92,7 +92,7 @@ impl Snapshot {
             let waited = waited.saturating_sub(waited_before);
             usage.cpu_ns += ran;
             usage.waited_ns += waited;
-            usage.busiest_ns = usage.busiest_ns.max(ran + waited);
+            usage.busiest = usage.busiest.max((ran, waited));
         }
         usage
     }
@@ -131,7 +131,7 @@ mod tests {
                 break usage;
             }
         };
-        assert!(usage.busiest_ns > 0 && usage.threads > 0);
+        assert!(usage.busiest.0 > 0 && usage.threads > 0);
         assert!(before.rss_bytes >= before.anonymous_bytes && before.anonymous_bytes > 0);
         assert!(Snapshot::take("0").is_err());
     }

@@ -116,10 +116,7 @@ fn server(outcome: &Outcome, usage: &Usage, options: &Options) -> Object {
         )
         .number("cpu_share_permille", outcome.permille(usage.cpu_ns))
         .number("wait_share_permille", outcome.permille(usage.waited_ns))
-        .number(
-            "busiest_thread_permille",
-            outcome.permille(usage.busiest_ns),
-        )
+        .maybe("busiest_thread_permille", outcome.server_busy_permille())
         .number("threads", usage.threads)
         .flag("threads_ended", usage.threads_ended)
         .maybe("rss_start_bytes", memory.start)

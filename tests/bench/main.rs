@@ -169,9 +169,9 @@ fn connections_come_and_go() {
     assert!(value["server"]["cpu_per_connection_ns"].is_u64());
 
     let value = good(&format!(
-        "idle {url} --connections 300 --duration 50ms --pid {pid}"
+        "idle {url} --connections 1000 --duration 50ms --pid {pid}"
     ));
-    assert_eq!(value["connections"], 300, "{value}");
+    assert_eq!(value["connections"], 1000, "{value}");
     assert!(value["server"]["bytes_per_connection"].is_u64());
 
     let value = good(&format!(
