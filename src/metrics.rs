@@ -161,10 +161,10 @@ impl Metrics {
 /// The features of this build.
 pub(crate) fn features(separator: &str) -> String {
     let all = [
-        (cfg!(feature = "bench"), "bench"),
         (cfg!(feature = "cli"), "cli"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),
+        (cfg!(feature = "bench"), "bench"),
     ];
     let mut text = String::new();
     for (_, name) in all.into_iter().filter(|(on, _)| *on) {

@@ -56,6 +56,8 @@ pub(crate) struct Echo {
     /// Sent and not yet back, all connections together.
     waiting: u64,
     back: u64,
+    /// Of a count, what nobody will send or get back, because its connection has ended.
+    missed: u64,
     /// When the time was up.
     over_since: Option<u64>,
 }
@@ -82,6 +84,7 @@ impl Echo {
             sent: 0,
             waiting: 0,
             back: 0,
+            missed: 0,
             over_since: None,
         }
     }
@@ -121,6 +124,14 @@ impl Echo {
         stage.crowd.send_window(at, from..until);
     }
 
+    /// Ends the measured interval if a count has been reached, or as much of it as can be.
+    fn finish_count(&self, stage: &mut Stage, now: u64) {
+        let done = self.back + self.missed;
+        if self.count.is_some_and(|count| done >= count) {
+            stage.meter.finish(now);
+        }
+    }
+
     /// The number of a message in a window, counted from the first message of its connection.
     fn unwound(&self, number: u64, next: u64) -> Option<u64> {
         let turn = 2 * self.depth;
@@ -144,7 +155,8 @@ impl Scenario for Echo {
             .collect();
         for (i, &at) in open.iter().enumerate() {
             let (n, i) = (open.len() as u64, i as u64);
-            let count = self.count.unwrap_or(0);
+            // At a rate nobody has a share of its own: whose turn it is, sends.
+            let count = self.count.filter(|_| self.rate.is_none()).unwrap_or(0);
             self.talks[at].left = count / n + u64::from(i < count % n);
             self.talks[at].heard = now;
         }
@@ -220,16 +232,16 @@ impl Scenario for Echo {
                 self.send_window(stage, at, now);
             }
         }
-        if self.count.is_some_and(|count| self.back >= count) {
-            stage.meter.finish(now);
-        }
+        self.finish_count(stage, now);
     }
 
-    fn ended(&mut self, _: &mut Stage, at: usize, _: u64) {
+    fn ended(&mut self, stage: &mut Stage, at: usize, now: u64) {
         if let Some(talk) = self.talks.get_mut(at)
             && !std::mem::replace(&mut talk.is_dead, true)
         {
             self.waiting = self.waiting.saturating_sub(talk.waiting);
+            self.missed += talk.left + talk.waiting;
+            self.finish_count(stage, now);
         }
     }
 

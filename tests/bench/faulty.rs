@@ -30,10 +30,20 @@ const FOURTH: u64 = 3;
 
 /// Starts one that lasts as long as the test's process; answers `ws://127.0.0.1:PORT/`.
 pub(crate) fn serve(wrong: Wrong) -> String {
+    serve_first(wrong, usize::MAX)
+}
+
+/// The same, but only its first connections go wrong.
+pub(crate) fn serve_first(wrong: Wrong, connections: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     thread::spawn(move || {
-        for stream in listener.incoming() {
+        for (i, stream) in listener.incoming().enumerate() {
+            let wrong = if i < connections {
+                wrong
+            } else {
+                Wrong::Nothing
+            };
             // What fails here fails because the other side has seen enough.
             thread::spawn(move || talk(stream.unwrap(), wrong));
         }

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dunlin::net::http_request;
-use faulty::{Wrong, serve};
+use faulty::{Wrong, serve, serve_first};
 use serde_json::Value;
 use support::{Child, Dunlin, Folder, eventually};
 
@@ -246,6 +246,26 @@ fn what_a_server_does_wrong_is_reported() {
     }
     let (code, value) = report(&format!("echo {} --count 40", serve(Wrong::Nothing)));
     assert_eq!((code, &value["messages"]), (0, &40.into()));
+}
+
+#[test]
+fn a_run_ends_even_if_some_cannot_do_their_part() {
+    // 4 connections with 25 messages each; one of them ends at its fourth.
+    let url = serve_first(Wrong::HangsUp, 1);
+    let (code, value) = report(&format!("echo {url} --connections 4 --count 100"));
+    assert_eq!((code, &value["messages"]), (1, &78.into()), "{value}");
+    assert_eq!(value["lost"], 1, "{value}");
+    let url = serve_first(Wrong::HangsUp, 1);
+    let (code, value) = report(&format!(
+        "echo {url} --connections 4 --count 100 --rate 2000"
+    ));
+    let (messages, lost) = (&value["messages"], &value["lost"]);
+    let all = messages.as_u64().unwrap() + lost.as_u64().unwrap();
+    assert_eq!((code, all), (1, 100), "{value}");
+    let url = serve_first(Wrong::Refuses(503), 3);
+    let (code, value) = report(&format!("connect {url} --connections 4 --count 20"));
+    assert_eq!((code, &value["connects"]), (1, &17.into()), "{value}");
+    assert_eq!(value["errors"]["status_503"], 3, "{value}");
 }
 
 #[test]
