@@ -60,6 +60,9 @@ struct Partial {
 enum Body {
     Text(Utf8Buffer),
     Binary(Vec<u8>),
+    /// A message of this kind, still compressed.
+    #[cfg(feature = "deflate")]
+    Deflated(OpCode, Vec<u8>),
 }
 
 impl Assembly {
@@ -107,6 +110,10 @@ impl Assembly {
         let (fin, mask) = (header.fin, header.mask);
         let opcode = header.opcode;
         match opcode {
+            #[cfg(feature = "deflate")]
+            OpCode::Text | OpCode::Binary if header.rsv != 0 => {
+                self.message = Some(Partial::new(Body::Deflated(opcode, Vec::new())));
+            }
             OpCode::Text => self.message = Some(Partial::new(Body::Text(Utf8Buffer::default()))),
             OpCode::Binary => self.message = Some(Partial::new(Body::Binary(Vec::new()))),
             OpCode::Continuation => {
@@ -170,6 +177,10 @@ impl Assembly {
         if missing > 0 || !fin {
             return Ok(None);
         }
+        #[cfg(feature = "deflate")]
+        if let Body::Deflated(..) = partial.body {
+            return Ok(Some(Complete::Message));
+        }
         partial.body.whole().ok_or(ProtocolError::InvalidUtf8)?;
         Ok(Some(Complete::Message))
     }
@@ -181,6 +192,15 @@ impl Assembly {
             Complete::Control(OpCode::Ping) => Some(Event::Ping(self.control())),
             Complete::Control(OpCode::Pong) => Some(Event::Pong(self.control())),
             Complete::Control(_) => close_event(self.control()).ok(),
+        }
+    }
+
+    /// The message, if it is a compressed one: its kind and what has come of it.
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflated(&self) -> Option<(OpCode, &[u8])> {
+        match &self.message.as_ref()?.body {
+            Body::Deflated(opcode, bytes) => Some((*opcode, bytes)),
+            _ => None,
         }
     }
 
@@ -231,6 +251,8 @@ impl Partial {
         match &self.body {
             Body::Text(text) => text.len(),
             Body::Binary(bytes) => bytes.len(),
+            #[cfg(feature = "deflate")]
+            Body::Deflated(_, bytes) => bytes.len(),
         }
     }
 
@@ -238,6 +260,8 @@ impl Partial {
         match &self.body {
             Body::Text(text) => text.capacity(),
             Body::Binary(bytes) => bytes.capacity(),
+            #[cfg(feature = "deflate")]
+            Body::Deflated(_, bytes) => bytes.capacity(),
         }
     }
 }
@@ -251,8 +275,12 @@ impl Body {
                 text.push(chunk).map_err(|_| ProtocolError::InvalidUtf8)
             }
             Self::Binary(bytes) => {
-                bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), chunk.len(), len_max));
-                bytes.extend_from_slice(chunk);
+                push_bytes(bytes, chunk, len_max);
+                Ok(())
+            }
+            #[cfg(feature = "deflate")]
+            Self::Deflated(_, bytes) => {
+                push_bytes(bytes, chunk, len_max);
                 Ok(())
             }
         }
@@ -263,8 +291,16 @@ impl Body {
         match self {
             Self::Text(text) => text.whole().map(Message::Text),
             Self::Binary(bytes) => Some(Message::Binary(bytes)),
+            #[cfg(feature = "deflate")]
+            Self::Deflated(..) => None,
         }
     }
+}
+
+/// Appends to a buffer that is to hold `len_max` bytes at most.
+fn push_bytes(bytes: &mut Vec<u8>, chunk: &[u8], len_max: usize) {
+    bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), chunk.len(), len_max));
+    bytes.extend_from_slice(chunk);
 }
 
 /// How many bytes beyond `len` to make room for: none while `chunk` fits, else up to twice what has been received.

@@ -3,6 +3,8 @@
 //! The rule: an answer is taken only if it proves that the server read this very request and promises nothing that
 //! was not asked for. RFC 6455 §4.1.
 
+#[cfg(feature = "deflate")]
+use super::deflate::{self, Agreement, ClientOffer};
 use super::handshake::{KEY_BYTES, accept_key, encode_base64, write_header, write_text};
 use super::token;
 use std::fmt;
@@ -145,6 +147,28 @@ pub fn check_response<'a>(
         Some(chosen) => Ok(Some((*chosen).to_owned())),
         None => Err(AnswerError::Subprotocol),
     }
+}
+
+/// As [`check_response`], for a request that offered permessage-deflate in an extra header. Gives what was agreed on
+/// too; `None`: the server declined.
+///
+/// # Errors
+///
+/// As there; [`AnswerError::Extension`] for an answer that the offer does not allow. RFC 7692 §7.1.
+#[cfg(feature = "deflate")]
+pub fn check_response_deflating<'a>(
+    status: u16,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    key: &str,
+    offered: &[&str],
+    offer: &ClientOffer,
+) -> Result<(Option<String>, Option<Agreement>), AnswerError> {
+    let is_extension = |name: &str| name.eq_ignore_ascii_case(deflate::HEADER);
+    let others = headers.clone().filter(|(name, _)| !is_extension(name));
+    let subprotocol = check_response(status, others, key, offered)?;
+    let lines = headers.filter(|(name, _)| is_extension(name));
+    let agreed = offer.check(lines.map(|(_, value)| value))?;
+    Ok((subprotocol, agreed))
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ use super::message::{Event, Message};
 use super::utf8::from_utf8;
 use std::{mem, str};
 
+#[cfg(feature = "deflate")]
+mod inflating;
+
 /// The receiving half of one connection: 16 bytes while nothing is cut.
 #[derive(Debug)]
 pub struct WebSocket {
@@ -133,6 +136,12 @@ impl WebSocket {
                 .assembly
                 .as_ref()
                 .and_then(|assembly| assembly.lend(complete))),
+            // Only who agreed to compress may send this, and who agreed calls `next_event_inflating`.
+            #[cfg(feature = "deflate")]
+            Ok(Some(Ready::Deflated(..))) => {
+                *input = &mut [];
+                Err(self.fail(ProtocolError::ReservedBits))
+            }
             Err(error) => {
                 *input = &mut [];
                 Err(self.fail(error))
@@ -198,6 +207,13 @@ impl WebSocket {
             if whole_message && len <= input.len() {
                 let (payload, rest) = mem::take(input).split_at_mut(len);
                 *input = rest;
+                #[cfg(feature = "deflate")]
+                if header.rsv != 0 {
+                    if let Some(key) = header.mask {
+                        mask(payload, key, 0);
+                    }
+                    return Ok(Some(Ready::Deflated(header.opcode, payload)));
+                }
                 return self
                     .in_place(&header, payload)
                     .map(|event| Some(Ready::InPlace(event)));
@@ -279,8 +295,8 @@ impl WebSocket {
         let Some(&[first, second]) = bytes.first_chunk::<2>() else {
             return Ok(None);
         };
-        // RFC 6455 §5.2: reserved bits are zero unless an extension was negotiated, and none was.
-        if first & 0x70 != 0 {
+        // RFC 6455 §5.2: reserved bits are zero unless an extension was negotiated that gives them a meaning.
+        if first & 0x70 != 0 && !self.is_compressed(first) {
             return Err(ProtocolError::ReservedBits);
         }
         // RFC 6455 §5.1: masked from the client, and only from there.
@@ -313,14 +329,29 @@ impl WebSocket {
             return Ok(None);
         };
         if !opcode.is_control() {
-            if header.len > limits.frame_bytes_max as u64 {
+            let (frame_max, message_max) = self.wire_limits(limits, first);
+            if header.len > frame_max as u64 {
                 return Err(ProtocolError::FrameTooBig);
             }
-            if header.len.saturating_add(received as u64) > limits.message_bytes_max as u64 {
+            if header.len.saturating_add(received as u64) > message_max as u64 {
                 return Err(ProtocolError::MessageTooBig);
             }
         }
         Ok(Some((header, taken)))
+    }
+
+    /// No extension gives a meaning to the reserved bits.
+    #[cfg(not(feature = "deflate"))]
+    #[inline(always)]
+    fn is_compressed(&self, _first: u8) -> bool {
+        false
+    }
+
+    /// The limits of a frame and its message on the wire.
+    #[cfg(not(feature = "deflate"))]
+    #[inline(always)]
+    fn wire_limits(&self, limits: &Limits, _first: u8) -> (usize, usize) {
+        (limits.frame_bytes_max, limits.message_bytes_max)
     }
 
     /// Remembers what the assembly is about to lend.
@@ -421,6 +452,9 @@ pub(super) fn close_event(payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
 enum Ready<'b> {
     InPlace(Event<'b>),
     Assembled(Complete),
+    /// A whole compressed message of this kind, unmasked.
+    #[cfg(feature = "deflate")]
+    Deflated(OpCode, &'b mut [u8]),
 }
 
 /// This end is the client.

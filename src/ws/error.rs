@@ -33,6 +33,12 @@ pub enum ProtocolError {
     FrameTooBig,
     /// A message announced beyond the limit. RFC 6455 §10.4.
     MessageTooBig,
+    /// A compressed message that became larger than the limit while it was inflated. RFC 7692 §8.2.
+    #[cfg(feature = "deflate")]
+    InflatedTooBig,
+    /// A compressed message that is no deflate stream. RFC 7692 §7.2.2.
+    #[cfg(feature = "deflate")]
+    Deflate,
     /// A message in more frames than the limit. RFC 6455 §10.4.
     TooManyFragments,
     /// A text message that is not UTF-8. RFC 6455 §8.1.
@@ -50,6 +56,10 @@ impl ProtocolError {
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::FrameTooBig | Self::MessageTooBig => CloseCode::TOO_BIG,
+            #[cfg(feature = "deflate")]
+            Self::InflatedTooBig => CloseCode::TOO_BIG,
+            #[cfg(feature = "deflate")]
+            Self::Deflate => CloseCode::INVALID_DATA,
             Self::TooManyFragments => CloseCode::POLICY,
             Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_DATA,
             _ => CloseCode::PROTOCOL,
@@ -82,6 +92,13 @@ impl ProtocolError {
             Self::LengthTopBit => ("length_top_bit", "top bit of the 64-bit length set"),
             Self::FrameTooBig => ("frame_too_big", "frame larger than allowed here"),
             Self::MessageTooBig => ("message_too_big", "message larger than allowed here"),
+            #[cfg(feature = "deflate")]
+            Self::InflatedTooBig => (
+                "inflated_too_big",
+                "message larger than allowed here once inflated",
+            ),
+            #[cfg(feature = "deflate")]
+            Self::Deflate => ("deflate", "compressed message is not a deflate stream"),
             Self::TooManyFragments => ("too_many_fragments", "message in too many fragments"),
             Self::InvalidUtf8 => ("invalid_utf8", "text is not UTF-8"),
             Self::ClosePayloadTooShort => ("close_payload_too_short", "close payload of one byte"),
@@ -110,7 +127,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const ALL: [ProtocolError; 17] = [
+    const ALL: &[ProtocolError] = &[
         ProtocolError::ReservedBits,
         ProtocolError::ReservedOpCode,
         ProtocolError::Unmasked,
@@ -123,6 +140,10 @@ mod tests {
         ProtocolError::LengthTopBit,
         ProtocolError::FrameTooBig,
         ProtocolError::MessageTooBig,
+        #[cfg(feature = "deflate")]
+        ProtocolError::InflatedTooBig,
+        #[cfg(feature = "deflate")]
+        ProtocolError::Deflate,
         ProtocolError::TooManyFragments,
         ProtocolError::InvalidUtf8,
         ProtocolError::ClosePayloadTooShort,

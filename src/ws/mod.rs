@@ -11,7 +11,7 @@
 //!   subprotocol.rs         decoder.rs   bytes → events   codes and states
 //!   client.rs              assembly.rs  split messages
 //!   token.rs               utf8.rs      text as it arrives
-//!                          mask.rs      XOR, eight bytes at a time
+//!   deflate/ (a feature)   mask.rs      XOR, eight bytes at a time
 //!                          encode.rs    events → bytes
 //!                          message.rs, error.rs: the words for both
 //! ```
@@ -43,6 +43,8 @@ mod assembly;
 mod client;
 mod closing;
 mod decoder;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod encode;
 mod error;
 mod frame;
@@ -56,6 +58,8 @@ mod subprotocol;
 mod token;
 mod utf8;
 
+#[cfg(feature = "deflate")]
+pub use client::check_response_deflating;
 pub use client::{AnswerError, check_response, client_key, write_request};
 pub use closing::{CloseCode, Closing, echo_code};
 pub use decoder::{Limits, WebSocket};

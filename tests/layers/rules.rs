@@ -121,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("socket2", &["src/net/listener", "src/bench/target"]),
     ("subtle", &["src/server/access"]),
     ("toml_parser", &["src/config/document"]),
+    ("zlib_rs", &["src/ws/deflate"]),
 ];
 
 /// Where the real clock may be read.
