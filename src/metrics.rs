@@ -27,6 +27,24 @@ pub struct Metrics {
     pub frames_dropped_total: u64,
     /// Log lines that were not written: too many, or the log's reader was too slow.
     pub log_lines_dropped_total: u64,
+    /// Connections on which permessage-deflate was agreed.
+    #[cfg(feature = "deflate")]
+    pub deflate_connections_total: u64,
+    /// Payload bytes of compressed messages received, and the bytes they became.
+    #[cfg(feature = "deflate")]
+    pub deflate_received_bytes_total: u64,
+    /// See there.
+    #[cfg(feature = "deflate")]
+    pub deflate_inflated_bytes_total: u64,
+    /// How often a message was compressed: a publication counts once per window it does not fit into.
+    #[cfg(feature = "deflate")]
+    pub deflate_compressions_total: u64,
+    /// Bytes that were queued less than without compression, each delivery of a publication counted.
+    #[cfg(feature = "deflate")]
+    pub deflate_saved_bytes_total: u64,
+    /// Bytes kept of clients that keep their context.
+    #[cfg(feature = "deflate")]
+    pub deflate_window_bytes: u64,
     refused: Labelled<&'static str>,
     closed: Labelled<(u16, &'static str)>,
 }
@@ -63,6 +81,50 @@ impl Metrics {
         bump(&mut self.closed, (code, side));
     }
 
+    #[cfg(feature = "deflate")]
+    fn render_deflate(&self, out: &mut String) {
+        for (name, help, kind, value) in [
+            (
+                "deflate_connections_total",
+                "Connections on which permessage-deflate was agreed.",
+                "counter",
+                self.deflate_connections_total,
+            ),
+            (
+                "deflate_received_bytes_total",
+                "Payload bytes of compressed messages received.",
+                "counter",
+                self.deflate_received_bytes_total,
+            ),
+            (
+                "deflate_inflated_bytes_total",
+                "What compressed messages became.",
+                "counter",
+                self.deflate_inflated_bytes_total,
+            ),
+            (
+                "deflate_compressions_total",
+                "Messages compressed.",
+                "counter",
+                self.deflate_compressions_total,
+            ),
+            (
+                "deflate_saved_bytes_total",
+                "Bytes queued less than without compression.",
+                "counter",
+                self.deflate_saved_bytes_total,
+            ),
+            (
+                "deflate_window_bytes",
+                "Bytes kept of clients that keep their context.",
+                "gauge",
+                self.deflate_window_bytes,
+            ),
+        ] {
+            write_value(out, name, help, kind, value);
+        }
+    }
+
     /// The Prometheus text format 0.0.4; `gauges` are values known only to the caller.
     pub fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
         let mut out = String::with_capacity(4096);
@@ -75,10 +137,7 @@ impl Metrics {
             features(",")
         );
         for (name, help, value) in gauges {
-            _ = writeln!(
-                out,
-                "# HELP dunlin_{name} {help}\n# TYPE dunlin_{name} gauge\ndunlin_{name} {value}"
-            );
+            write_value(&mut out, name, help, "gauge", *value);
         }
         for (name, help, value) in [
             (
@@ -132,11 +191,10 @@ impl Metrics {
                 self.log_lines_dropped_total,
             ),
         ] {
-            _ = writeln!(
-                out,
-                "# HELP dunlin_{name} {help}\n# TYPE dunlin_{name} counter\ndunlin_{name} {value}"
-            );
+            write_value(&mut out, name, help, "counter", value);
         }
+        #[cfg(feature = "deflate")]
+        self.render_deflate(&mut out);
         _ = writeln!(
             out,
             "# HELP dunlin_refused_total Refusals by reason.\n# TYPE dunlin_refused_total counter"
@@ -158,10 +216,18 @@ impl Metrics {
     }
 }
 
+fn write_value(out: &mut String, name: &str, help: &str, kind: &str, value: u64) {
+    _ = writeln!(
+        out,
+        "# HELP dunlin_{name} {help}\n# TYPE dunlin_{name} {kind}\ndunlin_{name} {value}"
+    );
+}
+
 /// The features of this build.
 pub(crate) fn features(separator: &str) -> String {
     let all = [
         (cfg!(feature = "cli"), "cli"),
+        (cfg!(feature = "deflate"), "deflate"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),
         (cfg!(feature = "bench"), "bench"),

@@ -350,7 +350,7 @@ impl<'a> Context<'a> {
         };
         self.hub.metrics.refuse("bad_message");
         let max = self.hub.session_limits(index).bad_messages_per_minute;
-        let minute = (self.hub.now.ms / 60_000) as u16;
+        let minute = (self.hub.now.ms / 60_000) as u8;
         let Some(session) = self.hub.sessions.get_mut(index as usize) else {
             return false;
         };

@@ -78,6 +78,26 @@ impl Frames {
         Some(added)
     }
 
+    /// Encodes another version of a frame, from its bytes. It has no reference yet.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn insert_copy(
+        &mut self,
+        of: FrameId,
+        encode: impl FnOnce(&[u8], &mut Vec<u8>),
+    ) -> Option<FrameId> {
+        let mut bytes = self.pool.pop().unwrap_or_default();
+        let original = self.slab.get(of.0 as usize)?;
+        encode(&original.bytes, &mut bytes);
+        self.bytes += bytes.len();
+        let frame = Frame {
+            references: 0,
+            messages: original.messages,
+            private: false,
+            bytes,
+        };
+        Some(FrameId(self.slab.insert(frame) as u32))
+    }
+
     /// Messages in a frame.
     pub(crate) fn messages(&self, id: FrameId) -> u32 {
         self.slab
@@ -88,6 +108,14 @@ impl Frames {
     pub(crate) fn retain(&mut self, id: FrameId, references: u32) {
         if let Some(frame) = self.slab.get_mut(id.0 as usize) {
             frame.references += references;
+        }
+    }
+
+    /// So many references were counted that belong to a copy of it. It stays until it is discarded.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn forgo(&mut self, id: FrameId, references: u32) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.references = frame.references.saturating_sub(references);
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
+//! | `encoding.rs` | messages as they are, or compressed |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
 //! | `publish.rs` | fan-out, limits, slow consumers |
@@ -33,6 +34,7 @@
 mod call;
 mod channel;
 mod context;
+mod encoding;
 mod frames;
 mod handler;
 mod listing;
@@ -59,6 +61,7 @@ pub use session::ConnId;
 use std::collections::VecDeque;
 
 use channel::Channels;
+use encoding::Encoder;
 use frames::Frames;
 use outboxes::{Outboxes, Waiting, Waits};
 use session::{Life, Session};
@@ -144,6 +147,7 @@ pub struct Hub {
     outboxes: Outboxes,
     channels: Channels,
     frames: Frames,
+    encoder: Encoder,
     /// Sessions with something new in their outbox, each at most once.
     dirty: VecDeque<u32>,
     /// Sessions that a handler has asked to close.
@@ -229,6 +233,7 @@ impl Hub {
             outboxes: Outboxes::default(),
             channels: Channels::default(),
             frames: Frames::default(),
+            encoder: Encoder::default(),
             dirty: VecDeque::new(),
             closing: Vec::new(),
             suspects: Vec::new(),
@@ -325,6 +330,8 @@ impl Hub {
                 }
             }
         }
+        #[cfg(feature = "deflate")]
+        self.encoder.windows.remove(index);
         if self.reply.to == Some(index) {
             self.reply.to = None;
             self.reply.clear();

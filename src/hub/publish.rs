@@ -250,6 +250,8 @@ impl Hub {
             }
         }
         if let Some(frame) = frame {
+            #[cfg(feature = "deflate")]
+            self.encoder.end_copies(&mut self.frames, frame);
             self.frames.discard(frame);
         }
         // Nobody there: the channel would begin and end with this very publication.
@@ -284,6 +286,8 @@ impl Hub {
             }
         }
         self.frames.retain(frame, receivers as u32);
+        #[cfg(feature = "deflate")]
+        self.encoder.end_copies(&mut self.frames, frame);
         self.frames.discard(frame);
         Ok(receivers)
     }
@@ -291,6 +295,8 @@ impl Hub {
     /// Whether so many more bytes may wait in outboxes.
     pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
         let budget = self.limits.memory_budget_bytes;
+        #[cfg(feature = "deflate")]
+        let bytes = bytes.saturating_add(self.encoder.windows.bytes());
         if self.frames.bytes().saturating_add(bytes) > budget {
             self.metrics.refuse("memory_budget");
             return Err(PublishError::Budget(budget));
@@ -310,6 +316,11 @@ impl Hub {
             return false;
         }
         session.stamp = stamp;
+        #[cfg(feature = "deflate")]
+        let (frame, len) = {
+            let how = session.encoding;
+            self.encoder.copy_for(&mut self.frames, frame, len, how)
+        };
         self.queue(index, frame, len);
         true
     }
@@ -323,7 +334,8 @@ impl Hub {
         if session.life != Life::Open {
             return false;
         }
-        if self.reply.to == Some(index) && session.waits.is_nothing() {
+        let is_plain = session.encoding.is_plain();
+        if is_plain && self.reply.to == Some(index) && session.waits.is_nothing() {
             self.metrics.messages_sent_total += 1;
             self.reply.push_message(message);
             return true;
@@ -331,15 +343,22 @@ impl Hub {
         self.send_behind(index, message)
     }
 
-    /// The same for a session that is not being read, or for which something waits already.
+    /// The same for a session that is not being read, for which something waits already, or which wants its messages
+    /// in another way.
     fn send_behind(&mut self, index: u32, message: Message<'_>) -> bool {
         let empty = self.outbox_is_empty(index);
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
+        let encoding = session.encoding;
         if self.reply.to == Some(index) && empty {
             self.metrics.messages_sent_total += 1;
-            self.reply.push_message(message);
+            if encoding.is_plain() {
+                self.reply.push_message(message);
+            } else {
+                self.reply
+                    .push_with(|out| self.encoder.encode(out, message, encoding));
+            }
             return true;
         }
         // A client may pipeline thousands of commands and read later: their replies share a few frames.
@@ -348,7 +367,7 @@ impl Hub {
             && let Some(last) = outbox.last()
             && let Some(added) = self
                 .frames
-                .append(last, |out| ws::encode_message(out, message, None))
+                .append(last, |out| self.encoder.encode(out, message, encoding))
         {
             outbox.note_appended(added);
             self.metrics.messages_sent_total += 1;
@@ -360,7 +379,7 @@ impl Hub {
         self.turn_bytes += message.len();
         let frame = self
             .frames
-            .insert_private(|out| ws::encode_message(out, message, None));
+            .insert_private(|out| self.encoder.encode(out, message, encoding));
         let len = self.frames.get(frame).len();
         self.frames.retain(frame, 1);
         self.queue(index, frame, len);

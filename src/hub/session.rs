@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::channel::Subscription;
+use super::encoding::Encoding;
 use super::outboxes::Waits;
 
 /// Names one session for good: the generation makes sure that a reused slot is never mistaken for the
@@ -55,8 +56,11 @@ pub(crate) struct Session {
     pub(crate) dirty: bool,
     /// The worker does not read from it at the moment.
     pub(crate) held_back: bool,
+    /// How its messages are encoded.
+    pub(crate) encoding: Encoding,
     pub(crate) bad_messages: u8,
-    pub(crate) bad_minute: u16,
+    /// The minute they came in, of the last 256.
+    pub(crate) bad_minute: u8,
     /// The last publication that reached it, so that one sent to several channels arrives once.
     pub(crate) stamp: u32,
     /// A word that belongs to the handler, for example a slab key.
@@ -85,6 +89,7 @@ impl Session {
             life: Life::Open,
             dirty: false,
             held_back: false,
+            encoding: Encoding::default(),
             bad_messages: 0,
             bad_minute: 0,
             stamp: 0,

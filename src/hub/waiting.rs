@@ -42,7 +42,7 @@ impl ReplyBuffer {
         self.push_with(|out| ws::encode_message(out, message, None));
     }
 
-    fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         self.bytes.truncate(self.used);
         encode(&mut self.bytes);
         self.used = self.bytes.len();

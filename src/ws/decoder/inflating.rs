@@ -46,6 +46,9 @@ impl WebSocket {
         windows: &mut Windows,
         key: u32,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if self.flags >> SHIFT == 0 {
+            return self.next_event(limits, input);
+        }
         self.release();
         if self.has(CLOSED | FAILED) {
             *input = &mut [];

@@ -11,8 +11,8 @@ use std::fmt;
 
 use zlib_rs::{Deflate, DeflateFlush, compress_bound};
 
-use super::super::encode::encode_message;
-use super::super::frame::{FrameHeader, HEADER_BYTES_MAX};
+use super::super::encode::encode_frame;
+use super::super::frame::{FrameHeader, HEADER_BYTES_MAX, OpCode};
 use super::super::mask::mask as apply_mask;
 use super::super::message::Message;
 use super::{RSV1, TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
@@ -54,7 +54,19 @@ impl Compressor {
         level: u8,
         mask: Option<[u8; 4]>,
     ) -> usize {
-        let payload = message.as_bytes();
+        self.encode_frame(out, message.opcode(), message.as_bytes(), bits, level, mask)
+    }
+
+    /// The same for a message in its parts.
+    pub fn encode_frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: OpCode,
+        payload: &[u8],
+        bits: u8,
+        level: u8,
+        mask: Option<[u8; 4]>,
+    ) -> usize {
         let start = out.len();
         // The header's length follows from the payload's, so room is left for the longest it can be.
         let gap = header_bytes(payload.len(), mask.is_some());
@@ -65,7 +77,7 @@ impl Compressor {
         let room = out.get_mut(body..).unwrap_or_default();
         let Some(len) = self.compress(payload, room, bits, level) else {
             out.truncate(start);
-            encode_message(out, message, mask);
+            encode_frame(out, opcode, payload, mask);
             return 0;
         };
         out.truncate(body + len);
@@ -75,7 +87,7 @@ impl Compressor {
         let header = FrameHeader {
             fin: true,
             rsv: RSV1,
-            opcode: message.opcode(),
+            opcode,
             mask,
             len: len as u64,
         };

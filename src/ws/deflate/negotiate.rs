@@ -14,6 +14,8 @@ use super::{NAME, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 /// What a server offers on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether offers are looked at.
+    pub offered: bool,
     /// Messages below this go out as they are: a small one hardly shrinks without the context of others.
     pub min_bytes: usize,
     /// zlib's level, 1 to 9: time against size.
@@ -28,6 +30,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            offered: false,
             min_bytes: 512,
             level: 1,
             window_bits: WINDOW_BITS_MAX,
@@ -63,6 +66,7 @@ pub fn negotiate<'a>(
 ) -> Option<Agreement> {
     lines
         .into_iter()
+        .filter(|_| settings.offered)
         .flat_map(Extensions)
         .filter(|offer| offer.name == Some(NAME))
         .find_map(|offer| accept(&offer.parameters(From::Client)?, settings))
@@ -107,14 +111,16 @@ pub struct ClientOffer {
     pub server_no_context_takeover: bool,
     /// The server is asked for a window of at most so many bits.
     pub server_max_window_bits: Option<u8>,
+    /// Our messages may refer to those before. Ours never do, but the server cannot know that.
+    pub client_keeps_context: bool,
 }
 
 impl ClientOffer {
-    /// Ours never keeps a context, and can keep to any window from nine bits on.
+    /// Ours can keep to any window from nine bits on.
     fn parameters(&self) -> Parameters {
         Parameters {
             server_no_context_takeover: self.server_no_context_takeover,
-            client_no_context_takeover: true,
+            client_no_context_takeover: !self.client_keeps_context,
             server_bits: self.server_max_window_bits,
             client_bits: Some(None),
         }
@@ -333,6 +339,7 @@ mod tests {
     use super::*;
 
     const PLAIN: Settings = Settings {
+        offered: true,
         min_bytes: 0,
         level: 1,
         window_bits: 15,
@@ -480,6 +487,10 @@ mod tests {
 
     #[test]
     fn a_route_limits_the_windows_and_may_want_no_context() {
+        assert_eq!(
+            negotiate([&b"permessage-deflate"[..]], &Settings::default()),
+            None
+        );
         let small = Settings {
             window_bits: 11,
             ..PLAIN
@@ -527,6 +538,7 @@ mod tests {
         let asking = ClientOffer {
             server_no_context_takeover: true,
             server_max_window_bits: Some(10),
+            client_keeps_context: false,
         };
         assert_eq!(
             asking.to_string(),

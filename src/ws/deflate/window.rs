@@ -24,6 +24,11 @@ impl Windows {
         self.by_key.len()
     }
 
+    /// Whether something is kept of this peer.
+    pub fn has(&self, key: u32) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
