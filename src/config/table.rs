@@ -348,6 +348,32 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         },
     },
     list!("", "origins", Kind::List, origins),
+    #[cfg(feature = "deflate")]
+    switch!("", "deflate", settings.deflate.offered),
+    #[cfg(feature = "deflate")]
+    number!(
+        "",
+        "deflate_min_bytes",
+        0,
+        BYTES,
+        settings.deflate.min_bytes
+    ),
+    #[cfg(feature = "deflate")]
+    number!("", "deflate_level", 1, 9, settings.deflate.level),
+    #[cfg(feature = "deflate")]
+    number!(
+        "",
+        "deflate_window_bits",
+        9,
+        15,
+        settings.deflate.window_bits
+    ),
+    #[cfg(feature = "deflate")]
+    switch!(
+        "",
+        "deflate_decline_takeover_clients",
+        settings.deflate.decline_takeover
+    ),
     Setting {
         section: "limits",
         name: "message_bytes_max",

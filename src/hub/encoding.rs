@@ -241,14 +241,21 @@ mod compressing {
             used > self.limits.memory_budget_bytes && windows.has(index)
         }
 
-        /// Writes down what was compressed and inflated so far.
-        pub(crate) fn note_deflate(&mut self, (received, inflated): (u64, u64)) {
+        /// Writes down what was inflated so far. It counts for the turn: a kilobyte may become a megabyte, and others
+        /// want their turn too.
+        pub(crate) fn note_inflated(&mut self, (received, inflated): (u64, u64)) {
             let metrics = &mut self.metrics;
+            let made = inflated - metrics.deflate_inflated_bytes_total;
+            self.turn_bytes = self.turn_bytes.saturating_add(made as usize);
             metrics.deflate_received_bytes_total = received;
             metrics.deflate_inflated_bytes_total = inflated;
-            metrics.deflate_compressions_total = self.encoder.compressor.runs();
-            metrics.deflate_saved_bytes_total = self.encoder.saved;
-            metrics.deflate_window_bytes = self.encoder.windows.bytes() as u64;
+        }
+
+        /// Writes down what was compressed so far, and what is kept.
+        pub(crate) fn note_encoded(&mut self) {
+            self.metrics.deflate_compressions_total = self.encoder.compressor.runs();
+            self.metrics.deflate_saved_bytes_total = self.encoder.saved;
+            self.metrics.deflate_window_bytes = self.encoder.windows.bytes() as u64;
         }
     }
 

@@ -98,7 +98,17 @@ impl Core {
         loop {
             let route = &mut self.routes[open.route as usize];
             let settings = &route.settings;
-            match open.ws.next_event(&settings.ws, &mut data) {
+            #[cfg(not(feature = "deflate"))]
+            let event = open.ws.next_event(&settings.ws, &mut data);
+            #[cfg(feature = "deflate")]
+            let event = open.ws.next_event_inflating(
+                &settings.ws,
+                &mut data,
+                &mut self.inflater,
+                self.hub.windows(),
+                open.session,
+            );
+            match event {
                 Ok(None) => break,
                 Ok(Some(Event::Message(message))) => {
                     completed = true;
@@ -120,6 +130,8 @@ impl Core {
                     }
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
+                    #[cfg(feature = "deflate")]
+                    self.after_message(open);
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
@@ -156,6 +168,9 @@ impl Core {
                     }
                 }
                 Ok(Some(Event::Close(code, reason))) => {
+                    // What it is lent from is needed again.
+                    #[cfg(feature = "deflate")]
+                    let reason = &*reason.to_owned();
                     if open.closing.is_open() {
                         open.since = tick_at(self.now.ms);
                     }
@@ -231,6 +246,18 @@ impl Core {
             return Fate::Keep;
         }
         self.after_write(connection)
+    }
+
+    /// What a compressed message has cost: time, which counts for this turn, and if its client keeps its context
+    /// memory, which may be used up.
+    #[cfg(feature = "deflate")]
+    fn after_message(&mut self, open: &mut Open) {
+        self.hub.note_inflated(self.inflater.bytes());
+        if self.hub.window_is_too_much(open.session) {
+            self.hub.metrics.refuse("deflate_memory");
+            let reason = "no memory left for your compression context: connect without one";
+            self.begin_close(open, CloseCode::TRY_LATER, reason, false);
+        }
     }
 
     /// Writes the gathered replies; what the transport does not take becomes the head of the outbox.

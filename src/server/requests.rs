@@ -9,6 +9,8 @@ use super::worker::{Core, draining_response};
 use super::{ReadOutcome, read_some};
 use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
 use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
+#[cfg(feature = "deflate")]
+use crate::ws::deflate;
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 
 impl Core {
@@ -354,7 +356,11 @@ impl Core {
         };
         let entry = &mut self.routes[route as usize];
         let mut cx = Context::new(&mut self.hub, route, Some(session));
-        let accept = match entry.handler.on_upgrade(&mut cx, &request) {
+        #[cfg_attr(
+            not(feature = "deflate"),
+            expect(unused_mut, reason = "an extension adds a header")
+        )]
+        let mut accept = match entry.handler.on_upgrade(&mut cx, &request) {
             Upgrade::Accept(accept) => accept,
             Upgrade::Refuse(response) => {
                 self.hub.remove(session);
@@ -367,6 +373,27 @@ impl Core {
             Some(wanted) => offer.protocols().find(|offered| *offered == wanted),
             None => entry.settings.subprotocols.choose(&offer),
         };
+        #[cfg(feature = "deflate")]
+        let agreed = {
+            let offers = head
+                .headers()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(deflate::HEADER));
+            let deflate = &entry.settings.deflate;
+            deflate::negotiate(offers.map(|(_, value)| value), deflate)
+                .filter(|agreed| self.hub.agree_deflate(session, agreed, deflate))
+        };
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = &agreed {
+            let value = agreed.to_string();
+            accept.headers.push((deflate::HEADER.into(), value.into()));
+        }
+        #[cfg(not(feature = "deflate"))]
+        let ws = WebSocket::new(Role::Server);
+        #[cfg(feature = "deflate")]
+        let ws = match &agreed {
+            Some(agreed) => WebSocket::with_deflate(Role::Server, agreed),
+            None => WebSocket::new(Role::Server),
+        };
         self.hub.metrics.handshakes_total += 1;
         self.hub.begin_replies(session);
         self.hub.reply_with(|out| {
@@ -376,7 +403,7 @@ impl Core {
         });
         connection.armed = 0; // What was armed was a request's deadline; an open connection's may come sooner.
         connection.phase = Phase::Open(Open {
-            ws: WebSocket::new(Role::Server),
+            ws,
             session,
             route,
             closing: Closing::Open,

@@ -2,6 +2,8 @@
 
 use crate::http::HeadLimits;
 use crate::hub::{HubLimits, SessionLimits};
+#[cfg(feature = "deflate")]
+use crate::ws::deflate::Settings as Deflate;
 use crate::ws::{CloseCode, Limits as WsLimits, Subprotocols};
 
 use super::access::{Keys, Origins};
@@ -119,6 +121,9 @@ pub struct RouteSettings {
     pub session: SessionLimits,
     /// Message, frame and fragment limits (RFC 6455 §10.4).
     pub ws: WsLimits,
+    /// permessage-deflate (RFC 7692).
+    #[cfg(feature = "deflate")]
+    pub deflate: Deflate,
     /// How long one message may stay unfinished, in milliseconds.
     pub message_timeout_ms: u64,
     /// Messages per second; 0 switches the rate off.
@@ -152,6 +157,8 @@ impl Default for RouteSettings {
         Self {
             session: SessionLimits::default(),
             ws: WsLimits::for_message_bytes(1 << 20),
+            #[cfg(feature = "deflate")]
+            deflate: Deflate::default(),
             message_timeout_ms: 30_000,
             messages_per_second: 100,
             messages_burst: 500,

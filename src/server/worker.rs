@@ -65,6 +65,9 @@ pub(crate) struct Core {
     pub(crate) ready: VecDeque<u32>,
     pub(crate) receive: Box<[u8]>,
     pub(crate) scratch: Vec<u8>,
+    /// One for all connections; messages are lent from it.
+    #[cfg(feature = "deflate")]
+    pub(crate) inflater: crate::ws::deflate::Inflater,
     pub(crate) notices: Vec<Notice>,
     pub(crate) drain: Option<Drain>,
     pub(crate) now: Now,
@@ -119,6 +122,8 @@ impl<T: Transport> Worker<T> {
                 ready: VecDeque::new(),
                 receive: vec![0; settings.receive_buffer_bytes.max(4096)].into_boxed_slice(),
                 scratch: Vec::new(),
+                #[cfg(feature = "deflate")]
+                inflater: Default::default(),
                 notices: Vec::new(),
                 drain: None,
                 now: Now::default(),
@@ -266,6 +271,8 @@ impl<T: Transport> Worker<T> {
         self.release_held();
         self.flush_slice();
         self.drain_step();
+        #[cfg(feature = "deflate")]
+        self.core.hub.note_encoded();
         !self.core.ready.is_empty() || self.core.hub.has_dirty() || self.core.hub.has_orders()
     }
 
