@@ -54,6 +54,7 @@
 //! | `world.rs` | [`World`]: worker, clock, peers, and how they take turns |
 //! | `client.rs` | [`Client`]: what a script does with one peer |
 //! | `gateway.rs` | the application that calls go to, and its sockets |
+//! | `deflate.rs` | a peer that speaks permessage-deflate (feature `deflate`) |
 //! | `deed.rs` | [`Deed`]: what it does with one request |
 //! | `application.rs` | [`AppHandle`]: what a script does with that application |
 //! | `chooser.rs` | [`Chooser`]: choices from a seed or from fuzz bytes |
@@ -75,6 +76,8 @@ mod callbacks;
 mod chooser;
 mod client;
 mod deed;
+#[cfg(feature = "deflate")]
+mod deflate;
 #[doc(hidden)]
 pub mod fuzz;
 mod gateway;

@@ -15,7 +15,11 @@ const HELLO: &[u8] = &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
 
 /// What a server agrees on with this offer.
 fn agreed(offer: &str) -> Agreement {
-    negotiate([offer.as_bytes()], &Settings::default()).unwrap()
+    let settings = Settings {
+        offered: true,
+        ..Settings::default()
+    };
+    negotiate([offer.as_bytes()], &settings).unwrap()
 }
 
 fn without_context() -> Agreement {

@@ -136,6 +136,14 @@ impl Actor {
                 let early = if chooser.one_in(4) { "?early=1" } else { "" };
                 let target = format!("/{route}/{}{early}", self.id);
                 let protocols: &[&str] = if chooser.one_in(4) { &["a", "b"] } else { &[] };
+                #[cfg(feature = "deflate")]
+                if chooser.one_in(3) {
+                    peer.deflate.offer = Some(crate::ws::deflate::ClientOffer {
+                        server_no_context_takeover: chooser.one_in(2),
+                        server_max_window_bits: chooser.one_in(2).then_some(10),
+                        client_keeps_context: chooser.one_in(2),
+                    });
+                }
                 peer.ask_upgrade(&target, protocols, &[]);
                 if chooser.one_in(3) {
                     // Without waiting for the 101.

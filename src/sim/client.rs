@@ -63,6 +63,18 @@ impl Client {
         self.send_frame(true, OpCode::Ping, payload);
     }
 
+    /// What was agreed on, if permessage-deflate was.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<crate::ws::deflate::Agreement> {
+        self.peer().deflate.agreed
+    }
+
+    /// Compressed payload bytes received, and what they became.
+    #[cfg(feature = "deflate")]
+    pub fn inflated_bytes(&self) -> (u64, u64) {
+        self.peer().deflate.inflater.bytes()
+    }
+
     /// Begins to close.
     pub fn close(&mut self, code: u16, reason: &str) {
         self.then_run(|peer| peer.send_close(CloseCode(code), reason));

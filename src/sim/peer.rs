@@ -92,6 +92,8 @@ pub(crate) struct Peer {
     pub(crate) heads: VecDeque<bool>,
     offered: Vec<String>,
     ws: WebSocket,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: super::deflate::Far,
     pub(crate) closing: Closing,
     pub(crate) subprotocol: Option<String>,
     pub(crate) answers: VecDeque<Answer>,
@@ -131,6 +133,8 @@ impl Peer {
             heads: VecDeque::new(),
             offered: Vec::new(),
             ws: WebSocket::new(Role::Client),
+            #[cfg(feature = "deflate")]
+            deflate: Default::default(),
             closing: Closing::Open,
             subprotocol: None,
             answers: VecDeque::new(),
@@ -162,6 +166,14 @@ impl Peer {
     ) {
         let key = ws::client_key(self.random.bytes16());
         let mut request = Vec::new();
+        #[cfg(feature = "deflate")]
+        let offer = self.deflate.header();
+        #[cfg(feature = "deflate")]
+        let headers: &[(&str, &str)] = &headers
+            .iter()
+            .copied()
+            .chain(offer.iter().map(|(name, value)| (*name, &**value)))
+            .collect::<Vec<_>>();
         ws::write_request(&mut request, "sim", target, &key, protocols, headers);
         self.out.extend(request);
         self.offered = protocols.iter().map(|p| (*p).to_owned()).collect();
@@ -177,6 +189,11 @@ impl Peer {
 
     pub(crate) fn send_frame(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
         let key = self.random.mask_key();
+        #[cfg(feature = "deflate")]
+        if fin && let Some(frame) = self.deflate.encode(opcode, payload, key) {
+            self.out.extend(frame);
+            return;
+        }
         let header = FrameHeader {
             fin,
             rsv: 0,
@@ -295,9 +312,17 @@ impl Peer {
             return self.complain("101 unasked");
         };
         let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
-        match ws::check_response(101, head.headers(), key, &offered) {
+        #[cfg(not(feature = "deflate"))]
+        let checked = ws::check_response(101, head.headers(), key, &offered);
+        #[cfg(feature = "deflate")]
+        let checked = self.deflate.check(&head, key, &offered);
+        match checked {
             Ok(chosen) => self.subprotocol = chosen,
             Err(error) => return self.complain(&error.to_string()),
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = &self.deflate.agreed {
+            self.ws = WebSocket::with_deflate(Role::Client, agreed);
         }
         self.stage = Stage::Open;
         self.answers.push_back(Answer {
@@ -318,7 +343,17 @@ impl Peer {
                 }
                 break;
             }
-            match self.ws.next_event(&LIMITS, &mut bytes) {
+            #[cfg(not(feature = "deflate"))]
+            let event = self.ws.next_event(&LIMITS, &mut bytes);
+            #[cfg(feature = "deflate")]
+            let event = self.ws.next_event_inflating(
+                &LIMITS,
+                &mut bytes,
+                &mut self.deflate.inflater,
+                &mut self.deflate.windows,
+                0,
+            );
+            match event {
                 Ok(None) => break,
                 Ok(Some(Event::Message(ws::Message::Text(text)))) => {
                     self.inbox.push_back(Received::Text(text.to_owned()));

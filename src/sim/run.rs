@@ -139,6 +139,13 @@ impl Run {
             session: limits,
             messages_per_second: 0,
             control_per_second: 0,
+            #[cfg(feature = "deflate")]
+            deflate: crate::ws::deflate::Settings {
+                offered: true,
+                min_bytes: chooser.index(40),
+                window_bits: 15 - chooser.index(7) as u8,
+                ..Default::default()
+            },
             ..RouteSettings::default()
         };
         let mut feed = route.clone();

@@ -52,6 +52,8 @@ pub struct Connect {
     listener: u16,
     cut: usize,
     first: Vec<u8>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<crate::ws::deflate::ClientOffer>,
 }
 
 impl Connect {
@@ -65,7 +67,17 @@ impl Connect {
             listener: 0,
             cut: usize::MAX,
             first: Vec::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
+    }
+
+    /// Offers permessage-deflate. What is agreed on is used: whole messages go out compressed where that helps.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, offer: crate::ws::deflate::ClientOffer) -> Self {
+        self.deflate = Some(offer);
+        self
     }
 
     /// Offers a subprotocol, behind those offered already.
@@ -226,6 +238,10 @@ impl World {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        #[cfg(feature = "deflate")]
+        {
+            peer.deflate.offer = how.deflate;
+        }
         peer.ask_upgrade(&how.target, &protocols, &headers);
         peer.out.extend(&how.first);
         drop(inner);
@@ -347,6 +363,11 @@ impl World {
     /// Bytes that wait in outboxes.
     pub fn queued_bytes(&self) -> usize {
         self.inner.borrow().worker.hub().queued_bytes()
+    }
+
+    /// All that was counted.
+    pub fn metrics(&self) -> crate::metrics::Metrics {
+        self.inner.borrow().worker.hub().metrics().clone()
     }
 
     /// How often the server refused something for this reason.

@@ -8,6 +8,7 @@
 //! | `limits.rs` | each limit at n and n + 1 |
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
+//! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
 //! | `drain.rs` | going down gently |
 //! | `app.rs` | calls to an application that answers late, wrongly or not at all |
 //! | `callbacks.rs` | the callbacks of `tapr`, however a session ends |
@@ -18,6 +19,8 @@
 mod app;
 mod callbacks;
 mod closing;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod drain;
 mod handshake;
 mod http;
