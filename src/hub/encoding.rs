@@ -242,13 +242,14 @@ mod compressing {
         }
 
         /// Writes down what was inflated so far. It counts for the turn: a kilobyte may become a megabyte, and others
-        /// want their turn too.
-        pub(crate) fn note_inflated(&mut self, (received, inflated): (u64, u64)) {
+        /// want their turn too. Answers whether there was any.
+        pub(crate) fn note_inflated(&mut self, (received, inflated): (u64, u64)) -> bool {
             let metrics = &mut self.metrics;
             let made = inflated - metrics.deflate_inflated_bytes_total;
             self.turn_bytes = self.turn_bytes.saturating_add(made as usize);
             metrics.deflate_received_bytes_total = received;
             metrics.deflate_inflated_bytes_total = inflated;
+            made > 0
         }
 
         /// Writes down what was compressed so far, and what is kept.

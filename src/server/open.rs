@@ -96,6 +96,12 @@ impl Core {
         let calls_before = self.hub.calls.asked;
         let session = open.session;
         loop {
+            #[cfg(feature = "deflate")]
+            if self.has_inflated_enough() && !data.is_empty() {
+                let extra = open.extra.get_or_insert_default();
+                extra.backlog.extend_from_slice(data);
+                break;
+            }
             let route = &mut self.routes[open.route as usize];
             let settings = &route.settings;
             #[cfg(not(feature = "deflate"))]
@@ -131,7 +137,7 @@ impl Core {
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
                     route.handler.on_message(&mut cx, message);
                     #[cfg(feature = "deflate")]
-                    self.after_message(open);
+                    self.check_windows(open);
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if open.closing.is_open() {
@@ -248,11 +254,16 @@ impl Core {
         self.after_write(connection)
     }
 
-    /// What a compressed message has cost: time, which counts for this turn, and if its client keeps its context
-    /// memory, which may be used up.
+    /// Whether what was just inflated has filled this turn: a read full of kilobytes that become megabytes would
+    /// keep everybody else waiting.
     #[cfg(feature = "deflate")]
-    fn after_message(&mut self, open: &mut Open) {
-        self.hub.note_inflated(self.inflater.bytes());
+    fn has_inflated_enough(&mut self) -> bool {
+        self.hub.note_inflated(self.inflater.bytes()) && self.hub.turn_is_full()
+    }
+
+    /// A client that keeps its context costs memory, which may be used up.
+    #[cfg(feature = "deflate")]
+    fn check_windows(&mut self, open: &mut Open) {
         if self.hub.window_is_too_much(open.session) {
             self.hub.metrics.refuse("deflate_memory");
             let reason = "no memory left for your compression context: connect without one";

@@ -255,3 +255,34 @@ fn several_routes_share_one_compression() {
     here.expect_text(&text(1, 900));
     assert!(world.metrics().deflate_compressions_total <= before + 1);
 }
+
+#[test]
+fn a_read_full_of_bombs_does_not_keep_others_waiting() {
+    let mut world = world_with(
+        |_| {},
+        |route| {
+            deflating(route);
+            route.messages_per_second = 0;
+        },
+    );
+    let mut frame = Vec::new();
+    let zeros = vec![b'0'; 1 << 20];
+    Compressor::default().encode_message(&mut frame, Message::Binary(&zeros), 15, 9, Some([1; 4]));
+    assert!(frame.len() < 2000);
+    let mut bomber = world.connect(with_deflate());
+    let mut other = world.connect("/app");
+    bomber.stop_reading();
+    // As many as fit into one read: each is within the limit.
+    bomber.write_only(&frame.repeat(8));
+    other.write_frame(true, OpCode::Text, b"hello");
+    let inflated = |world: &World| world.metrics().deflate_inflated_bytes_total;
+    world.turn_after_ms(1);
+    assert!(inflated(&world) <= 2 << 20, "{}", inflated(&world));
+    world.turn_after_ms(1);
+    assert!(inflated(&world) <= 4 << 20, "{}", inflated(&world));
+    other.expect_text("hello");
+    bomber.resume_reading();
+    world.run();
+    assert_eq!(inflated(&world), 8 << 20);
+    assert_eq!(bomber.received().len(), 8);
+}
