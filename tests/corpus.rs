@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 fn body(target: &str) -> fn(&[u8]) {
     match target {
         "command" => dunlin::dialect::fuzz::command,
+        #[cfg(feature = "deflate")]
+        "deflate" => dunlin::ws::fuzz::deflate,
+        // Without the feature there is nothing to run.
+        #[cfg(not(feature = "deflate"))]
+        "deflate" => |_| {},
         "frame_header" => dunlin::ws::fuzz::frame_header,
         "frame_stream" => dunlin::ws::fuzz::frame_stream,
         "handshake" => dunlin::ws::fuzz::handshake,
@@ -23,7 +28,12 @@ fn body(target: &str) -> fn(&[u8]) {
 
 /// Mutations per corpus file: fewer where one run is a whole life.
 fn mutations(target: &str) -> u32 {
-    if target == "world" { 20 } else { 200 }
+    match target {
+        "world" => 20,
+        // Each makes several compressors of a third of a megabyte.
+        "deflate" => 40,
+        _ => 200,
+    }
 }
 
 #[test]

@@ -9,6 +9,11 @@ use super::{
 };
 use std::str;
 
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(feature = "deflate")]
+pub use deflate::deflate;
+
 /// Oracle: encode and parse are each other's inverse, in both directions, and a prefix asks for more.
 ///
 /// That a parsed header encodes to the very same bytes means that only the shortest form is accepted.

@@ -183,7 +183,9 @@ impl Run<'_> {
         let wanted = (self.out.len() * 2).max(input_bytes * 4).max(FIRST_BYTES);
         let len = wanted.min(self.bytes_max.saturating_add(1));
         // Whoever comes here with all the room used has not gone beyond the limit, so this grows.
-        self.out.resize(len.max(self.made + 1), 0);
+        let len = len.max(self.made + 1);
+        self.out.reserve_exact(len - self.out.len());
+        self.out.resize(len, 0);
     }
 }
 
