@@ -1,6 +1,6 @@
 //! The server the Autobahn testsuite talks to (`tests/autobahn`): an echo whose limits leave room for its largest
 //! messages and its longest bursts. `cargo run --release --example autobahn 127.0.0.1:9001`; with port 0 the system
-//! chooses one. The address is printed once clients can connect.
+//! chooses one. The address is printed once clients can connect. With `--features deflate` it offers permessage-deflate.
 
 use dunlin::hub::{HubLimits, SessionLimits};
 use dunlin::server::{On, RouteSettings, WorkerSettings};
@@ -37,6 +37,13 @@ fn main() -> Result<(), dunlin::ServerError> {
         messages_per_second: 0,
         control_per_second: 0,
         ping_after_ms: 0,
+        // Every message, however small: the suite looks at what is compressed.
+        #[cfg(feature = "deflate")]
+        deflate: dunlin::ws::deflate::Settings {
+            offered: true,
+            min_bytes: 0,
+            ..Default::default()
+        },
         ..RouteSettings::default()
     }
     .message_bytes_max(BYTES_MAX);

@@ -8,7 +8,7 @@ as they are, down to the last escape, and `octets.py` turns characters into octe
 WebSocket library. What lib2to3 cannot know is edited below, each edit with the number of places it must find, so that
 another version of the suite fails here and not halfway through a run.
 
-Left out: every mode but the fuzzing client, TLS, HTML reports, and the compression cases (12, 13).
+Left out: every mode but the fuzzing client, TLS, and HTML reports.
 """
 
 import re
@@ -32,7 +32,7 @@ FIXERS = [
 MODULES = ("_version.py", "caseset.py", "fuzzing.py")
 
 # Case 9.9.1 is in no list of the suite, and it does not load without zope.interface's Python 2 syntax.
-CASES_LEFT_OUT = ("case9_9_1", "case12_x_x")
+CASES_LEFT_OUT = ("case9_9_1",)
 
 # Per file: pattern, replacement, how often.
 EDITS = {
@@ -52,11 +52,16 @@ EDITS = {
     ],
     "case/__init__.py": [
         (rf"^from \.({'|'.join(CASES_LEFT_OUT)}) import \*$", "", len(CASES_LEFT_OUT)),
-        (r"^(Cases\.extend|CaseSubCategories\.update)\(Case1[23]_X_X.*\)$", "", 4),
     ],
     # Equality is meant. Pickles of equal values differ under Python 3 when one of them has the same string twice.
     "case/case.py": [(r"pickle\.dumps\((obj[12])\)", r"repr(\1)", 2)],
     "case/case6_x_x.py": [(r"v\.validate\((.*)\)$", r"v.validate(binascii.octets(\1))", 1)],
+    "case/case12_x_x.py": [
+        (r"^(import copy, os), pkg_resources, (hashlib), binascii$", r"\1, \2\nfrom .. import octets as binascii", 1),
+        (r"pkg_resources\.resource_filename\(\"autobahntestsuite\", (.*)\)$", r"binascii.beside(\1)", 3),
+        (r"^(def onMessage\(self, msg, binary\):)$", r"\1\n   msg = binascii.octets(msg)", 1),
+        (r"binascii\.hexlify\((\w+)\), binascii\.hexlify", r"binascii.b2a_hex(\1), binascii.b2a_hex", 1),
+    ],
     "case/case10_1_1.py": [(r" / (self\.p\.autoFragmentSize)", r" // \1", 1)],
     # The library: it knows Python 3 already, but for this division.
     "websocket/protocol.py": [(r"payload_len / (len\(payload\))", r"payload_len // \1", 1)],
@@ -93,11 +98,12 @@ def convert(name, octets, tool):
 
 
 def members(sdist, package):
-    """The Python files of a package in a source archive: path below the package, content."""
+    """The Python files of a package in a source archive, and what the cases send: path below the package, content."""
     with tarfile.open(sdist) as archive:
         for member in archive:
             parts = Path(member.name).parts
-            if member.isfile() and parts[1:2] == (package,) and parts[-1].endswith(".py"):
+            wanted = parts[-1].endswith(".py") or parts[2:3] == ("testdata",)
+            if member.isfile() and parts[1:2] == (package,) and wanted:
                 yield "/".join(parts[2:]), archive.extractfile(member).read()
 
 
@@ -108,7 +114,9 @@ def main(testsuite, autobahn, folder):
     wanted = {}
     for name, octets in members(testsuite, "autobahntestsuite"):
         case = name.startswith("case/") and Path(name).stem not in CASES_LEFT_OUT
-        if case or name in MODULES:
+        if name.startswith("testdata/"):
+            wanted[f"autobahntestsuite/{name}"] = octets
+        elif case or name in MODULES:
             wanted[f"autobahntestsuite/{name}"] = convert(name, octets, tool)
     for name, octets in members(autobahn, "autobahn"):
         if not name.startswith("asyncio/"):
@@ -123,7 +131,7 @@ def main(testsuite, autobahn, folder):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(octets)
-        if name.startswith("autobahntestsuite/"):
+        if name.startswith("autobahntestsuite/") and name.endswith(".py"):
             compile(octets, name, "exec")
 
 

@@ -4,6 +4,7 @@
 """
 
 import binascii
+from pathlib import Path
 
 
 def octets(data):
@@ -13,6 +14,11 @@ def octets(data):
 
 def b2a_hex(data):
     return binascii.b2a_hex(octets(data)).decode("ascii")
+
+
+def beside(name):
+    """A file of the suite that is no module."""
+    return str(Path(__file__).resolve().parent / name)
 
 
 def text(data):
