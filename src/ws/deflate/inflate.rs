@@ -6,8 +6,8 @@
 //! (1007; RFC 7692 §7.2.2 leaves the code open).
 //!
 //! ```text
-//!   window kept? ─▶ set as dictionary ─▶ payload ─▶ tail 00 00 FF FF ─▶ an empty last block: whole? ─▶ message
-//!                          ▲                │ a block with BFINAL set ends the stream (§7.2.3.5):
+//!   window kept? ─▶ set as dictionary ─▶ payload, tail 00 00 FF FF, an empty last block ─▶ whole? ─▶ message
+//!                          ▲                │ a block of its own with BFINAL set ends the stream (§7.2.3.5):
 //!                          └────────────────┘ begun anew with what came out so far
 //! ```
 
@@ -24,6 +24,8 @@ use super::{TAIL, WINDOW_BITS_MAX};
 pub struct Inflater {
     /// 47 KiB, from the first compressed message on.
     state: Option<Inflate>,
+    /// The payload, and what ends it.
+    input: Vec<u8>,
     /// Initialised throughout; the message is at its beginning.
     out: Vec<u8>,
     /// Compressed bytes taken in, and bytes that came out.
@@ -45,9 +47,9 @@ impl Inflater {
         (self.taken, self.made)
     }
 
-    /// Bytes of heap held between messages: at most half a MiB and zlib's own.
+    /// Bytes of heap held between messages: at most a MiB and zlib's own.
     pub fn heap_bytes(&self) -> usize {
-        self.out.capacity()
+        self.out.capacity() + self.input.capacity()
     }
 
     /// Inflates the payload of one message and lends the message.
@@ -60,6 +62,9 @@ impl Inflater {
         if self.out.len() > KEPT_BYTES {
             self.out.truncate(KEPT_BYTES);
             self.out.shrink_to_fit();
+        }
+        if self.input.capacity() > KEPT_BYTES {
+            self.input = Vec::new();
         }
         self.taken += payload.len() as u64;
         let dictionary = context
@@ -83,6 +88,15 @@ impl Inflater {
         message_bytes_max: usize,
         dictionary: &[u8],
     ) -> Result<usize, ProtocolError> {
+        if payload.is_empty() {
+            return Ok(0); // An empty message is one zero byte (§7.2.3.6); without it, it is empty all the same.
+        }
+        // In one piece with what belongs behind it: a call more costs more than the copy.
+        self.input.clear();
+        self.input.extend_from_slice(payload);
+        self.input.extend_from_slice(&TAIL);
+        self.input.extend_from_slice(&LAST_BLOCK);
+        let behind = TAIL.len() + LAST_BLOCK.len();
         let state = self
             .state
             .get_or_insert_with(|| Inflate::new(false, WINDOW_BITS_MAX));
@@ -92,33 +106,22 @@ impl Inflater {
             made: 0,
             bytes_max: message_bytes_max,
         };
-        run.begin(dictionary)?;
-        let mut rest = payload;
+        let mut rest = &self.input[..];
         // Each block with BFINAL costs a new beginning, and two bytes are enough for one.
         let mut endings = 8 + payload.len() / 256;
-        while !rest.is_empty() {
+        loop {
+            run.begin(dictionary)?;
             let (taken, ended) = run.feed(rest)?;
             rest = rest.get(taken..).unwrap_or_default();
-            if ended {
-                if rest.is_empty() {
-                    // It should end with one byte more (§7.2.3.5); nothing is missing without it.
-                    return Ok(run.made);
-                }
-                endings = endings.checked_sub(1).ok_or(ProtocolError::Deflate)?;
-                run.begin(dictionary)?;
-            } else if taken == 0 {
+            if !ended {
                 return Err(ProtocolError::Deflate);
             }
-        }
-        if payload.is_empty() {
-            return Ok(0); // An empty message is one zero byte (§7.2.3.6); without it, it is empty all the same.
-        }
-        // An empty last block behind the tail ends the stream if, and only if, the payload ended between two blocks.
-        let mut end = TAIL.to_vec();
-        end.extend_from_slice(&LAST_BLOCK);
-        match run.feed(&end)? {
-            (taken, true) if taken == end.len() => Ok(run.made),
-            _ => Err(ProtocolError::Deflate),
+            // The last block was ours; or the payload ends with one of its own, without the byte that should come
+            // behind that (§7.2.3.5), and nothing is missing.
+            if rest.is_empty() || rest.len() == behind {
+                return Ok(run.made);
+            }
+            endings = endings.checked_sub(1).ok_or(ProtocolError::Deflate)?;
         }
     }
 }
@@ -206,7 +209,8 @@ pub(in super::super) fn wire_bytes_max(message_bytes_max: usize) -> usize {
         .saturating_add(64)
 }
 
-/// An empty block with BFINAL set and fixed codes.
+/// An empty block with BFINAL set and fixed codes: behind the tail it ends the stream if, and only if, the payload
+/// ended between two blocks.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 /// The least room to begin with.
 const FIRST_BYTES: usize = 16 << 10;

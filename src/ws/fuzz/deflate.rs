@@ -95,7 +95,7 @@ fn decode(
             }
         }
         assert!(input.is_empty(), "None means that all was consumed");
-        assert!(inflater.heap_bytes() <= (64 << 10) + 1);
+        assert!(inflater.heap_bytes() <= (64 << 10) + 1 + 2 * (stream.len() + 16));
         assert!(windows.bytes() <= 1 << 10);
         assert!(keeps_context || windows.is_empty());
         assert!(socket.buffered_bytes() <= 2 * received + super::ASSEMBLY_BYTES_MAX);
