@@ -25,6 +25,7 @@ struct State {
 
 impl Wire {
     /// A client's text message of so many bytes.
+    #[allow(dead_code)] // Not every bench says the same for all.
     pub(crate) fn message(len: usize) -> Vec<u8> {
         let mut frame = Vec::new();
         ws::encode_message(&mut frame, Message::Text(&"x".repeat(len)), Some([7; 4]));
@@ -46,9 +47,20 @@ impl Wire {
 }
 
 /// A worker with so many open WebSockets on one route, and their other ends by key.
+#[allow(dead_code)] // Not every bench has plain clients only.
 pub(crate) fn worker(
     connections: usize,
     handler: Box<dyn Handler>,
+) -> (Worker<Socket>, Vec<(usize, Wire)>) {
+    worker_with(connections, handler, RouteSettings::default(), &[])
+}
+
+/// The same with settings of the route, and with headers in each client's handshake.
+pub(crate) fn worker_with(
+    connections: usize,
+    handler: Box<dyn Handler>,
+    route: RouteSettings,
+    headers: &[(&str, &str)],
 ) -> (Worker<Socket>, Vec<(usize, Wire)>) {
     let settings = WorkerSettings {
         connections_max: connections,
@@ -58,14 +70,14 @@ pub(crate) fn worker(
     let route = RouteSettings {
         messages_per_second: 0,
         ping_after_ms: 0,
-        ..RouteSettings::default()
+        ..route
     };
     let added = worker.route("/", On::Every, route, handler);
     assert_eq!(added, Ok(()));
     let now = Now::new(1_000_000, 0);
     let mut request = Vec::new();
     let key = ws::client_key([1; 16]);
-    ws::write_request(&mut request, "bench", "/", &key, &[], &[]);
+    ws::write_request(&mut request, "bench", "/", &key, &[], headers);
     let mut wires = Vec::new();
     for _ in 0..connections {
         let state = Rc::new(RefCell::new(State::default()));
