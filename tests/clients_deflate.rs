@@ -7,11 +7,16 @@
 
 mod support;
 
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
 use dunlin::net::http_request;
-use support::{Child, Dunlin, Folder};
+use dunlin::ws::deflate::{Compressor, HEADER};
+use dunlin::ws::{self, Message, OpCode};
+use support::{Child, Dunlin, Folder, PATIENCE};
 
 fn file(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -135,5 +140,55 @@ fn who_does_not_offer_it_gets_plain_messages() {
         !head.to_lowercase().contains("sec-websocket-extensions"),
         "{head}"
     );
+    dunlin.stop();
+}
+
+/// Zeros that would be a GiB, in about a MiB: a block of 32 KiB and its repetitions.
+fn bomb() -> Vec<u8> {
+    let mut frame = Vec::new();
+    let zeros = vec![0; 32 << 10];
+    let message = Message::Binary(&zeros);
+    Compressor::default().encode_message(&mut frame, message, 15, 9, None);
+    // Two bytes of header, then the block; the tail it travels without goes between two of them.
+    let block = [&frame[2..], &[0, 0, 0xFF, 0xFF]].concat();
+    block.repeat((1 << 20) / block.len())
+}
+
+/// Resident bytes of the program.
+fn resident(dunlin: &Dunlin) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", dunlin.child.id())).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn bombs_leave_resident_memory_as_it_was() {
+    let dunlin = deflating();
+    let mut bytes = Vec::new();
+    let key = ws::client_key([7; 16]);
+    let offer = [(HEADER, "permessage-deflate")];
+    ws::write_request(&mut bytes, "localhost", "/echo", &key, &[], &offer);
+    ws::encode_frame(&mut bytes, OpCode::Binary, &bomb(), Some([1; 4]));
+    // The first frame's first byte stands behind the head.
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    bytes[head] |= 0x40;
+    let mut before = 0;
+    for n in 0..40 {
+        let mut stream = TcpStream::connect(&dunlin.main).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        // 1009 in a close frame, behind the 101.
+        let head = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(answer[head], 0x88);
+        assert_eq!(answer[head + 2..head + 4], 1009_u16.to_be_bytes());
+        if n == 4 {
+            before = resident(&dunlin);
+        }
+    }
+    let after = resident(&dunlin);
+    assert!(after < before + (1 << 20), "{before} → {after}");
     dunlin.stop();
 }
