@@ -1,15 +1,14 @@
 //! What the peers on tokio share: the arguments, the runtime, and the two things a server does here.
 //!
 //! Every peer is called as `PEER PORT echo|fan [PAYLOAD]`, listens on 127.0.0.1 (port 0: any), prints the port and
-//! serves until it is killed. PAYLOAD matters to `raw` only. The choices are those of a careful user who wants
-//! throughput on one core:
+//! serves until it is killed. PAYLOAD, the bytes of a message, is there for whom it helps. The choices are those of a
+//! careful user who wants throughput on one core:
 //!
 //! - a current-thread runtime, as dunlin is one thread; `TCP_NODELAY`;
 //! - connections are `unconstrained` tasks, as the examples of fastwebsockets and tokio-websockets have it: tokio's
 //!   budget would only add a test to every poll;
-//! - where the library has a sink, messages that are ready are answered with `feed`, and flushed together when
-//!   nothing more is ready (what the documentation of `Sink`, and yawc's own benchmark of its peers, do): one write
-//!   for all;
+//! - where the library has a sink, messages that are ready are taken together, answered with `feed`, and flushed
+//!   together (what the documentation of `Sink`, and yawc's own benchmark of its peers, do): one write for all;
 //! - one task per connection for both directions, so no lock between two halves;
 //! - fan-out: an unbounded queue of cheap clones (`Bytes`) per connection, taken out in batches.
 
@@ -57,7 +56,7 @@ where
 {
     let (port, mode) = arguments()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()?;
     runtime.block_on(async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -86,11 +85,11 @@ impl<M> Default for Room<M> {
 }
 
 impl<M> Room<M> {
-    /// A queue of what is said from now on.
-    pub fn join(&self) -> UnboundedReceiver<M> {
+    /// A queue of what is said from now on, and where to put what only this member gets.
+    pub fn join(&self) -> (UnboundedSender<M>, UnboundedReceiver<M>) {
         let (sender, receiver) = unbounded_channel();
-        self.members().push(sender);
-        receiver
+        self.members().push(sender.clone());
+        (sender, receiver)
     }
 
     /// Queues the message for every member; who is gone is forgotten.
@@ -107,48 +106,45 @@ impl<M> Room<M> {
     }
 }
 
-/// Serves one connection of a library whose WebSocket is a stream and a sink. `is_data` tells text and binary from
-/// what the library answers by itself.
+/// Serves one connection of a library whose WebSocket is a stream and a sink. `data` takes text and binary out of what
+/// the stream brings; what it says `None` to, the library answers by itself.
 pub async fn converse<S, M, E>(
     socket: S,
     mode: Mode,
     room: &Room<M>,
-    is_data: impl Fn(&M) -> bool,
+    data: impl Fn(S::Item) -> Result<Option<M>, E>,
 ) -> Result<(), E>
 where
-    S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    S: Stream + Sink<M, Error = E> + Unpin,
     M: Clone,
 {
     match mode {
-        Mode::Echo => echo(socket, is_data).await,
-        Mode::Fan => fan(socket, room, is_data).await,
+        Mode::Echo => echo(socket, data).await,
+        Mode::Fan => fan(socket, room, data).await,
     }
 }
 
-async fn echo<S, M, E>(mut socket: S, is_data: impl Fn(&M) -> bool) -> Result<(), E>
+async fn echo<S, M, E>(
+    mut socket: S,
+    data: impl Fn(S::Item) -> Result<Option<M>, E>,
+) -> Result<(), E>
 where
-    S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    S: Stream + Sink<M, Error = E> + Unpin,
 {
+    let mut batch = Vec::new();
     while let Some(first) = socket.next().await {
-        let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(message) = next.take() else { break };
-            let message = message?;
-            if is_data(&message) {
-                socket.feed(message).await?;
-            }
-            let ready = poll_fn(|cx| Poll::Ready(socket.poll_next_unpin(cx))).await;
-            match ready {
-                Poll::Ready(Some(message)) => next = Some(message),
-                Poll::Ready(None) => return socket.flush().await,
-                Poll::Pending => {}
+        batch.extend(data(first)?);
+        let mut is_over = false;
+        // First all that is ready is taken, then all is answered: a stream may flush whenever it is asked for more.
+        while batch.len() < BATCH && !is_over {
+            match poll_fn(|cx| Poll::Ready(socket.poll_next_unpin(cx))).await {
+                Poll::Ready(Some(item)) => batch.extend(data(item)?),
+                Poll::Ready(None) => is_over = true,
+                Poll::Pending => break,
             }
         }
-        if let Some(message) = next {
-            let message = message?;
-            if is_data(&message) {
-                socket.feed(message).await?;
-            }
+        for message in batch.drain(..) {
+            socket.feed(message).await?;
         }
         socket.flush().await?;
     }
@@ -160,12 +156,16 @@ enum Turn<T> {
     Deliver,
 }
 
-async fn fan<S, M, E>(mut socket: S, room: &Room<M>, is_data: impl Fn(&M) -> bool) -> Result<(), E>
+async fn fan<S, M, E>(
+    mut socket: S,
+    room: &Room<M>,
+    data: impl Fn(S::Item) -> Result<Option<M>, E>,
+) -> Result<(), E>
 where
-    S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    S: Stream + Sink<M, Error = E> + Unpin,
     M: Clone,
 {
-    let mut queue = room.join();
+    let (_, mut queue) = room.join();
     let mut batch = Vec::new();
     loop {
         let turn = poll_fn(|cx| {
@@ -176,9 +176,8 @@ where
         });
         match turn.await {
             Turn::Said(None) => return Ok(()),
-            Turn::Said(Some(message)) => {
-                let message = message?;
-                if is_data(&message) {
+            Turn::Said(Some(item)) => {
+                if let Some(message) = data(item)? {
                     room.publish(message);
                 }
             }

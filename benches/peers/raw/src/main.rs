@@ -1,10 +1,11 @@
 //! What the kernel alone costs: a server that knows the length of a frame, and nothing of the protocol.
 //!
-//! `peer-raw PORT echo|fan PAYLOAD`: every client frame carries PAYLOAD bytes. The upgrade is answered as far as a
-//! real client insists on (`Sec-WebSocket-Accept`); after it
+//! `peer-raw PORT echo|fan PAYLOAD [CYCLE]`: every client frame carries PAYLOAD bytes (more than a close frame does).
+//! The upgrade is answered as far as a real client insists on (`Sec-WebSocket-Accept`); after it
 //!
-//! - `echo` counts bytes, and writes as many answers, built beforehand, as whole frames have arrived: one read and
-//!   one write, whatever is in them;
+//! - `echo` counts bytes, and writes as many answers as whole frames have arrived: one read and one write, whatever
+//!   is in them. The answers are there beforehand: every connection says the same CYCLE messages again and again, and
+//!   whoever says one first teaches what the answer is;
 //! - `fan` unmasks what was said once and writes it to every connection, one write per frame and connection.
 //!
 //! Edge-triggered epoll, one buffer for all reads, a short read has emptied the socket: as cheap as the system calls
@@ -42,11 +43,14 @@ struct Connection {
     socket: TcpStream,
     /// The head is still to come.
     head: Option<Vec<u8>>,
-    /// Bytes of an unfinished frame that have arrived; kept only where they are looked at.
+    /// Bytes of an unfinished frame that have arrived; they themselves only where they are looked at.
     have: usize,
     part: Vec<u8>,
-    /// `echo`: bytes of answers that the socket has not taken. `fan`: they themselves.
+    /// `echo`: messages that were learned from, bytes of answers that the socket has taken, and those it has not.
+    taught: usize,
+    paid: usize,
     owed: usize,
+    /// `fan`: what the socket has not taken.
     late: Vec<u8>,
 }
 
@@ -55,20 +59,24 @@ struct Server {
     payload: usize,
     /// Bytes of a client's frame.
     frame: usize,
-    /// Bytes of one answer, and many of them in a row.
+    /// Bytes of one answer, and the answers to the messages of a cycle in their order, many times over.
     answer: usize,
     answers: Vec<u8>,
+    cycle: usize,
+    /// How many of them are known.
+    learned: usize,
     connections: Slab<Connection>,
     buffer: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let usage = || io::Error::other("usage: peer-raw PORT echo|fan PAYLOAD");
-    let [port, mode, payload] = &arguments[..] else {
+    let usage = || io::Error::other("usage: peer-raw PORT echo|fan PAYLOAD [CYCLE]");
+    let [port, mode, payload, rest @ ..] = &arguments[..] else {
         return Err(usage());
     };
-    let (Ok(port), Ok(payload)) = (port.parse(), payload.parse()) else {
+    let cycle = rest.first().map_or(Ok(1), |cycle| cycle.parse());
+    let (Ok(port), Ok(payload), Ok(cycle)) = (port.parse(), payload.parse(), cycle) else {
         return Err(usage());
     };
     let mode = match &mode[..] {
@@ -81,21 +89,20 @@ fn main() -> io::Result<()> {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("{}", listener.local_addr()?.port());
-    Server::new(mode, payload).run(&mut poll, &listener)
+    Server::new(mode, payload, cycle).run(&mut poll, &listener)
 }
 
 impl Server {
-    fn new(mode: Mode, payload: usize) -> Self {
-        let body = vec![b'x'; payload];
-        let one = framed(&body);
-        let count = ANSWER_BYTES.div_ceil(one.len()).max(1) + 1;
-        let many = if mode == Mode::Echo { count } else { 0 };
+    fn new(mode: Mode, payload: usize, cycle: usize) -> Self {
+        let answer = framed(&vec![b'x'; payload]).len();
         Self {
             mode,
             payload,
-            frame: one.len() + 4,
-            answer: one.len(),
-            answers: one.repeat(many),
+            frame: answer + 4,
+            answer,
+            answers: Vec::new(),
+            cycle,
+            learned: 0,
             connections: Slab::new(),
             buffer: vec![0; READ_BYTES],
         }
@@ -140,6 +147,8 @@ impl Server {
                 head: Some(Vec::new()),
                 have: 0,
                 part: Vec::new(),
+                taught: 0,
+                paid: 0,
                 owed: 0,
                 late: Vec::new(),
             });
@@ -199,45 +208,78 @@ impl Server {
 
     fn echo(&mut self, key: usize, bytes: &[u8]) -> bool {
         let connection = &mut self.connections[key];
-        let have = connection.have + bytes.len();
-        let (frames, rest) = (have / self.frame, have % self.frame);
-        connection.have = rest;
-        connection.owed += frames * self.answer;
+        let is_over = if self.learned < self.cycle {
+            let answer = self.answer;
+            self.look(key, bytes, |server, said| {
+                server.learn(key, said);
+                server.connections[key].owed += answer;
+            })
+        } else {
+            let have = std::mem::take(&mut connection.part).len() + connection.have + bytes.len();
+            let rest = have % self.frame;
+            connection.owed += have / self.frame * self.answer;
+            connection.have = rest;
+            rest > 0 && rest <= bytes.len() && bytes[bytes.len() - rest] == CLOSE[0]
+        };
         let alive = self.pay(key);
-        if rest > 0 && rest <= bytes.len() && bytes[bytes.len() - rest] == CLOSE[0] {
+        if is_over {
             // What could not be written is not waited for: a client that closes has got its answers.
             _ = self.connections[key].socket.write(&CLOSE);
-            return false;
         }
-        alive
+        alive && !is_over
     }
 
     fn fan(&mut self, key: usize, bytes: &[u8]) -> bool {
+        let is_over = self.look(key, bytes, |server, said| {
+            let frame = framed(&server.unmasked(said));
+            server.publish(&frame);
+        });
+        if is_over {
+            _ = self.connections[key].socket.write(&CLOSE);
+        }
+        !is_over
+    }
+
+    /// Tells every whole frame; whether a close frame has come.
+    fn look(&mut self, key: usize, bytes: &[u8], tell: impl Fn(&mut Self, &[u8])) -> bool {
         let mut part = std::mem::take(&mut self.connections[key].part);
         part.extend_from_slice(bytes);
         let mut at = 0;
-        while part.len() - at >= self.frame {
-            let said = &part[at..at + self.frame];
-            if said[0] == CLOSE[0] {
-                break;
-            }
-            let (mask, masked) = said[self.frame - self.payload - 4..].split_at(4);
-            let body: Vec<u8> = masked
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask)
-                .collect();
-            self.publish(&framed(&body));
+        while part.len() - at >= self.frame && part[at] != CLOSE[0] {
+            tell(self, &part[at..at + self.frame]);
             at += self.frame;
         }
-        if part.get(at) == Some(&CLOSE[0]) {
-            _ = self.connections[key].socket.write(&CLOSE);
-            return false;
-        }
+        let is_over = part.get(at) == Some(&CLOSE[0]);
         part.drain(..at);
         // An idle connection owns no buffer.
         self.connections[key].part = if part.is_empty() { Vec::new() } else { part };
-        true
+        is_over
+    }
+
+    /// The next message of a connection: no connection is ahead of all others, so it is known, or the next to learn.
+    fn learn(&mut self, key: usize, said: &[u8]) {
+        let connection = &mut self.connections[key];
+        let number = connection.taught;
+        connection.taught += 1;
+        if number == self.learned && self.learned < self.cycle {
+            let answer = framed(&self.unmasked(said));
+            self.answers.extend_from_slice(&answer);
+            self.learned += 1;
+            if self.learned == self.cycle {
+                let times = ANSWER_BYTES.div_ceil(self.answers.len()) + 1;
+                self.answers = self.answers.repeat(times);
+            }
+        }
+    }
+
+    fn unmasked(&self, said: &[u8]) -> Vec<u8> {
+        let (mask, masked) = said[self.frame - self.payload - 4..].split_at(4);
+        let mask = mask.iter().cycle();
+        masked
+            .iter()
+            .zip(mask)
+            .map(|(byte, mask)| byte ^ mask)
+            .collect()
     }
 
     fn publish(&mut self, frame: &[u8]) {
@@ -269,11 +311,14 @@ impl Server {
             };
         }
         while connection.owed > 0 {
-            // Answers are all alike, so where the next byte stands follows from how many are left.
-            let at = (self.answer - connection.owed % self.answer) % self.answer;
+            // The answers come in their cycle, so where the next byte stands follows from how many were paid.
+            let at = connection.paid % (self.answer * self.cycle);
             let bytes = connection.owed.min(self.answers.len() - at);
             match connection.socket.write(&self.answers[at..at + bytes]) {
-                Ok(taken) => connection.owed -= taken,
+                Ok(taken) => {
+                    connection.owed -= taken;
+                    connection.paid += taken;
+                }
                 Err(why) => return why.kind() == io::ErrorKind::WouldBlock,
             }
         }

@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         if let Ok((_, socket)) = accepted {
             // An error ends the connection: that is what clients that just go are.
             _ = peer::converse(socket, mode, &room, |message| {
-                message.is_text() || message.is_binary()
+                Ok(Some(message?).filter(|it| it.is_text() || it.is_binary()))
             })
             .await;
         }

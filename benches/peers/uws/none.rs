@@ -1,0 +1,1 @@
+//! Nothing: this package only names where the sources of uWebSockets come from.

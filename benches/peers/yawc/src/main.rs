@@ -1,0 +1,54 @@
+//! yawc: upgraded by hyper as in its own echo server, with what its own benchmark calls tuned: 128 KiB to read, a
+//! write boundary of 64 KiB, no compression, messages fed and flushed in batches. UTF-8 is checked, as everybody
+//! else here does (and as RFC 6455 §8.1 wants it).
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use peer::{Mode, Room};
+use yawc::{Frame, OpCode, Options, WebSocket};
+
+fn main() -> io::Result<()> {
+    peer::serve(|stream, mode, room| async move {
+        let service = service_fn(|request| upgrade(request, mode, room.clone()));
+        // An error ends the connection: that is what clients that just go are.
+        _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    })
+}
+
+async fn upgrade(
+    request: Request<Incoming>,
+    mode: Mode,
+    room: Arc<Room<Frame>>,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let options = Options::default()
+        .without_compression()
+        .with_utf8()
+        .with_limits(16 * 1024 * 1024, 32 * 1024 * 1024)
+        .with_read_buffer_capacity(128 * 1024)
+        .with_backpressure_boundary(64 * 1024);
+    let Ok((response, upgraded)) = WebSocket::upgrade_with_options(request, options) else {
+        let mut refusal = Response::new(Empty::new());
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return Ok(refusal);
+    };
+    tokio::spawn(tokio::task::unconstrained(async move {
+        if let Ok(socket) = upgraded.await {
+            _ = peer::converse(socket, mode, &room, |frame| {
+                Ok(Some(frame).filter(|it| matches!(it.opcode(), OpCode::Text | OpCode::Binary)))
+            })
+            .await;
+        }
+    }));
+    Ok(response)
+}
