@@ -24,8 +24,6 @@ pub struct Count {
     depth: usize,
     /// Messages of the two runs; publications for `Fan`.
     messages: [usize; 2],
-    /// At most so many instructions.
-    pub goal: Option<u64>,
 }
 
 pub const COUNTS: [Count; 4] = [
@@ -37,7 +35,6 @@ pub const COUNTS: [Count; 4] = [
         payload: 125,
         depth: 1,
         messages: [1_000, 6_000],
-        goal: Some(700),
     },
     Count {
         name: "instructions-echo-125-32",
@@ -47,7 +44,6 @@ pub const COUNTS: [Count; 4] = [
         payload: 125,
         depth: 32,
         messages: [1_280, 12_800],
-        goal: Some(400),
     },
     Count {
         name: "instructions-echo-1k-32",
@@ -57,7 +53,6 @@ pub const COUNTS: [Count; 4] = [
         payload: 1024,
         depth: 32,
         messages: [1_280, 12_800],
-        goal: Some(750),
     },
     Count {
         name: "instructions-fan-200",
@@ -67,7 +62,6 @@ pub const COUNTS: [Count; 4] = [
         payload: 200,
         depth: 1,
         messages: [20, 220],
-        goal: None,
     },
 ];
 
@@ -97,7 +91,7 @@ impl Count {
             "--tool=callgrind".into(),
             format!("--callgrind-out-file={}", file.display()),
         ];
-        let started = server.start(self.role, self.payload, &wrapper)?;
+        let started = server.start(self.role, self.payload, self.depth, &wrapper)?;
         let path = server.path(self.role);
         let mut driver = Driver::connect(
             started.port,
@@ -107,7 +101,7 @@ impl Count {
             self.depth,
         )?;
         let messages = match self.role {
-            Role::Echo => driver.echo(messages, server.name != "raw")?,
+            Role::Echo => driver.echo(messages)?,
             _ => driver.fan(messages)?,
         };
         driver.close()?;

@@ -1,37 +1,47 @@
-//! Measures dunlin and its peers side by side: `compare FOLDER instructions [SERVER]…`, FOLDER is where the programs
-//! have been built.
+//! Measures dunlin and its peers side by side: what `benches/run` and `benches/instructions` call.
+//!
+//! ```text
+//! compare run FOLDER BENCHES [--quick] [--repetitions N] [--seconds S] [--server NAME]… [CASE]…
+//! compare instructions FOLDER BENCHES [NAME]…      counts and prints, writes nothing
+//! compare check FOLDER BENCHES [NAME]…             whether each server answers what it should
+//! compare render FOLDER BENCHES                    the page and the plots again, from results.json
+//! ```
+//!
+//! FOLDER is where the programs have been built, BENCHES where results.json, README.md and plots/ are.
 
-// What counts instructions does not use all of what starts servers yet.
-#![allow(dead_code)]
-
+mod cases;
+mod check;
 mod driver;
 mod instructions;
+mod measure;
+mod options;
+mod plot;
 mod process;
+mod render;
+mod results;
+mod run;
 mod server;
 
-use std::path::PathBuf;
+use options::{Options, Task};
+use results::Results;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     process::end_all_on_signal()?;
-    let mut arguments = std::env::args().skip(1);
-    let (Some(folder), Some("instructions")) = (arguments.next(), arguments.next().as_deref())
-    else {
-        return Err("usage: compare FOLDER instructions [SERVER]…".into());
-    };
-    let folder = PathBuf::from(folder);
-    let names: Vec<String> = arguments.collect();
-    let (mut servers, missing) = server::all(&folder, &folder);
-    servers.retain(|server| names.is_empty() || names.iter().any(|name| name == server.name));
-    println!("not built, so not counted: {}", missing.join(", "));
-    for count in instructions::COUNTS {
-        for server in &servers {
-            match count.measure(server, &folder) {
-                Ok(instructions) => println!("{}: {}: {instructions}", count.title, server.name),
-                Err(why) => println!("{}: {}: {why}", count.title, server.name),
-            }
+    let options = Options::parse(std::env::args().skip(1).collect())?;
+    let (mut servers, missing) = server::all(&options.folder, &options.benches.join("peers"));
+    let is_named = |name: &str| options.servers.iter().any(|other| other == name);
+    servers.retain(|it| options.servers.is_empty() || is_named(it.name));
+    for name in missing {
+        if options.servers.is_empty() || is_named(name) {
+            println!("SKIPPED: {name}: it has not been built");
         }
     }
-    Ok(())
+    match options.task {
+        Task::Run => run::run(&options, &servers),
+        Task::Instructions => run::count(&options, &servers),
+        Task::Check => check::check(&servers),
+        Task::Render => run::write_page(&options, &Results::read(&options.results())?),
+    }
 }

@@ -109,7 +109,7 @@ impl Process {
     }
 
     /// Waits for its end; kills it when the time is up.
-    pub fn wait(self, patience: Duration) -> Result<ExitStatus> {
+    pub fn wait(&self, patience: Duration) -> Result<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
             if let Some(status) = self.with_child(Child::try_wait)? {
@@ -122,15 +122,12 @@ impl Process {
         }
     }
 
-    /// Resident bytes: all of them, and those that no file stands behind.
-    pub fn resident(&self) -> Result<(u64, u64)> {
+    /// Resident bytes.
+    pub fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let kilobytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok())
-                .ok_or_else(|| format!("no {name} in the status of {}", self.pid))
-        };
-        Ok((kilobytes("VmRSS:")? * 1024, kilobytes("RssAnon:")? * 1024))
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+        Ok(kilobytes.ok_or("no VmRSS in the status")? * 1024)
     }
 
     fn with_child<T>(&self, what: impl FnOnce(&mut Child) -> std::io::Result<T>) -> Result<T> {

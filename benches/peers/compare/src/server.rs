@@ -64,6 +64,20 @@ listen = "off"
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// In the order of the tables.
+pub const NAMES: [&str; 10] = [
+    "dunlin",
+    "raw",
+    "uws",
+    "fastwebsockets",
+    "tokio-websockets",
+    "tokio-tungstenite",
+    "sockudo-ws",
+    "yawc",
+    "hyperlane",
+    "ws",
+];
+
 /// The configuration that dunlin is measured with, for the tables.
 pub fn config() -> &'static str {
     CONFIG
@@ -71,21 +85,14 @@ pub fn config() -> &'static str {
 
 /// All servers that have been built into `folder`, dunlin and raw first, and the names of those that have not.
 pub fn all(folder: &Path, scripts: &Path) -> (Vec<Server>, Vec<&'static str>) {
-    let names = [
-        ("dunlin", Kind::Dunlin),
-        ("raw", Kind::Peer),
-        ("uws", Kind::Peer),
-        ("fastwebsockets", Kind::Peer),
-        ("tokio-websockets", Kind::Peer),
-        ("tokio-tungstenite", Kind::Peer),
-        ("sockudo-ws", Kind::Peer),
-        ("yawc", Kind::Peer),
-        ("hyperlane", Kind::Peer),
-        ("ws", Kind::Node),
-    ];
     let mut servers = Vec::new();
     let mut missing = Vec::new();
-    for (name, kind) in names {
+    for name in NAMES {
+        let kind = match name {
+            "dunlin" => Kind::Dunlin,
+            "ws" => Kind::Node,
+            _ => Kind::Peer,
+        };
         let program = match kind {
             Kind::Dunlin => folder.join("dunlin"),
             Kind::Peer => folder.join(format!("peer-{name}")),
@@ -115,17 +122,29 @@ fn node_has(script: &Path) -> bool {
 }
 
 impl Server {
-    pub fn is_dunlin(&self) -> bool {
-        self.kind == Kind::Dunlin
+    /// Whether callgrind can run it: Node compiles while it runs.
+    pub fn can_be_counted(&self) -> bool {
+        self.kind != Kind::Node
     }
 
-    /// A server with a protocol that is not ours.
-    pub fn is_peer(&self) -> bool {
-        !self.is_dunlin() && self.name != "raw"
+    /// What it calls itself, or what the lock file has.
+    pub fn version(&self, lock: &str) -> String {
+        let said = match self.kind {
+            Kind::Dunlin => Command::new(&self.program).arg("--version").output(),
+            Kind::Node => Command::new("node")
+                .arg(&self.program)
+                .arg("--version")
+                .output(),
+            Kind::Peer => return locked(self.name, lock),
+        };
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        let line = said.lines().next().unwrap_or("unknown");
+        line.trim_start_matches("dunlin ").to_owned()
     }
 
     /// The words after the command that runs it: the program and its arguments. Port 0 means any.
-    fn words(&self, role: Role, port: u16, payload: usize) -> Result<Vec<String>> {
+    fn words(&self, role: Role, port: u16, payload: usize, depth: usize) -> Result<Vec<String>> {
         let program = self.program.to_string_lossy().into_owned();
         Ok(match self.kind {
             Kind::Dunlin => {
@@ -139,7 +158,10 @@ impl Server {
             }
             Kind::Peer | Kind::Node => {
                 let mode = if role == Role::Echo { "echo" } else { "fan" };
-                let mut words = vec![program, port.to_string(), mode.into(), payload.to_string()];
+                // The load generator has two windows, which it sends in turns.
+                let cycle = 2 * depth;
+                let mut words = vec![program, port.to_string(), mode.into()];
+                words.extend([payload.to_string(), cycle.to_string()]);
                 if self.kind == Kind::Node {
                     words.insert(0, "node".into());
                 }
@@ -149,8 +171,14 @@ impl Server {
     }
 
     /// Starts it, under `wrapper` if there is one, and waits until it says its port.
-    pub fn start(&self, role: Role, payload: usize, wrapper: &[String]) -> Result<Started> {
-        let words = [wrapper, &self.words(role, 0, payload)?].concat();
+    pub fn start(
+        &self,
+        role: Role,
+        payload: usize,
+        depth: usize,
+        wrapper: &[String],
+    ) -> Result<Started> {
+        let words = [wrapper, &self.words(role, 0, payload, depth)?].concat();
         let mut command = pinned(&words[0], SERVER_CORE);
         command.args(&words[1..]);
         let (process, lines) = Process::start(&mut command)?;
@@ -171,10 +199,10 @@ impl Server {
         })
     }
 
-    /// Starts it on that port, without waiting for anything.
+    /// Starts it on that port, without waiting for anything, and without pinning it: `taskset` takes its time.
     pub fn spawn(&self, port: u16) -> Result<Process> {
-        let words = self.words(Role::Echo, port, 125)?;
-        let mut command = pinned(&words[0], SERVER_CORE);
+        let words = self.words(Role::Echo, port, 125, 1)?;
+        let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         Ok(Process::start(&mut command)?.0)
     }
@@ -205,5 +233,19 @@ impl Started {
     pub fn stop(self) -> Result<()> {
         self.process.stop(STOP_PATIENCE)?;
         Ok(())
+    }
+}
+
+/// The version of a package in a lock file.
+fn locked(name: &str, lock: &str) -> String {
+    match name {
+        "raw" => "(no protocol)".to_owned(),
+        "uws" => "(the sources in libuwebsockets-sys 0.0.10)".to_owned(),
+        _ => {
+            let package = format!("name = \"{name}\"\nversion = \"");
+            let rest = lock.split_once(&package).map(|(_, rest)| rest);
+            let version = rest.and_then(|rest| rest.split('"').next());
+            version.unwrap_or("unknown").to_owned()
+        }
     }
 }
