@@ -69,8 +69,10 @@ impl Bench {
         let mut command = pinned(&program.to_string_lossy(), LOAD_CORE);
         command.args(&words);
         let patience = PATIENCE + Duration::from_secs_f64(self.seconds);
-        let text = output_of(&mut command, patience)?;
-        let report: Value = serde_json::from_str(&text)?;
+        // A run in which something went wrong is reported all the same.
+        let (text, status) = output_of(&mut command, patience)?;
+        let report: Value =
+            serde_json::from_str(&text).map_err(|_| format!("dunlin-bench: {status}"))?;
         let mut sample = read(work, &report)?;
         if let Work::Idle { .. } = work {
             let rss = report["server"]["rss_end_bytes"].as_f64();

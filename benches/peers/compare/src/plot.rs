@@ -1,7 +1,8 @@
 //! Bar charts as SVG: how many times dunlin's figure each server takes, a group of bars per case.
 //!
 //! The axis is logarithmic, because peers are between a third and a thousand times dunlin: equal steps are equal
-//! ratios, and a bar to the left of the line takes less. Colours are readable on light and on dark ground.
+//! ratios. Bars begin at dunlin's line; who takes less lies to its left. Colours are readable on light and on dark
+//! ground.
 
 use std::fmt::Write;
 
@@ -77,7 +78,9 @@ impl Chart {
                 y - 8.0
             );
             for (name, ratio) in bars {
-                let (from, to) = (x(least.exp2()), x(*ratio));
+                // From the line of 1: to the left takes less, to the right more.
+                let (one, end) = (x(1.0), x(*ratio));
+                let (from, to) = (one.min(end) - 1.0, one.max(end) + 1.0);
                 let class = match *name {
                     "dunlin" => "d",
                     "raw" => "r",

@@ -148,14 +148,10 @@ impl Drop for Process {
     }
 }
 
-/// What a command prints, if it succeeds within the time.
-pub fn output_of(command: &mut Command, patience: Duration) -> Result<String> {
+/// What a command prints, and whether it succeeds, if it ends within the time.
+pub fn output_of(command: &mut Command, patience: Duration) -> Result<(String, ExitStatus)> {
     let (process, lines) = Process::start(command)?;
     let status = process.wait(patience)?;
     let text: Vec<String> = lines.iter().collect();
-    if status.success() {
-        Ok(text.join("\n"))
-    } else {
-        Err(format!("{status}: {}", text.join("\n")).into())
-    }
+    Ok((text.join("\n"), status))
 }

@@ -178,7 +178,15 @@ impl Server {
         depth: usize,
         wrapper: &[String],
     ) -> Result<Started> {
-        let words = [wrapper, &self.words(role, 0, payload, depth)?].concat();
+        let mut own = self.words(role, 0, payload, depth)?;
+        let counted = self
+            .program
+            .with_file_name(format!("peer-{}-counted", self.name));
+        if !wrapper.is_empty() && counted.exists() {
+            // Built for the very machine, it may have instructions that valgrind does not know.
+            own[0] = counted.to_string_lossy().into_owned();
+        }
+        let words = [wrapper, &own].concat();
         let mut command = pinned(&words[0], SERVER_CORE);
         command.args(&words[1..]);
         let (process, lines) = Process::start(&mut command)?;
