@@ -115,9 +115,25 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 
 /// Whether this is a token (RFC 9110 §5.6.2): a method, a header name.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    let of_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !bytes.is_empty() && bytes.iter().all(of_token)
+    !bytes.is_empty() && bytes.iter().all(|&b| OF_TOKEN[usize::from(b)])
 }
+
+/// The bytes that a token is made of.
+const OF_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

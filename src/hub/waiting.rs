@@ -17,6 +17,8 @@ pub(super) struct ReplyBuffer {
     /// no more than one look at its length.
     bytes: Vec<u8>,
     used: usize,
+    /// Where a control frame or a 101 is encoded first, so that the room behind the replies is kept.
+    other: Vec<u8>,
 }
 
 /// The reply buffer gives back what it grew beyond this.
@@ -40,16 +42,31 @@ impl ReplyBuffer {
     #[cold]
     fn push_long(&mut self, message: Message<'_>) {
         self.push_with(|out| ws::encode_message(out, message, None));
-    }
-
-    pub(super) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.truncate(self.used);
-        encode(&mut self.bytes);
-        self.used = self.bytes.len();
         // A long one fills a buffer of its size and is written at once: room behind it would be a second one.
         if self.used < REPLY_CAPACITY_KEPT {
             self.bytes.resize(self.used + REPLY_ROOM, 0);
         }
+    }
+
+    /// A message of any length, by whoever knows how it is encoded.
+    pub(super) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.truncate(self.used);
+        encode(&mut self.bytes);
+        self.used = self.bytes.len();
+    }
+
+    /// Something short that is no message.
+    fn push_other(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.other.clear();
+        encode(&mut self.other);
+        let end = self.used + self.other.len();
+        if let Some(room) = self.bytes.get_mut(self.used..end) {
+            room.copy_from_slice(&self.other);
+        } else {
+            self.bytes.truncate(self.used);
+            self.bytes.extend_from_slice(&self.other);
+        }
+        self.used = end;
     }
 
     fn filled(&self) -> &[u8] {
@@ -254,7 +271,7 @@ impl Hub {
 
     /// Gathers something that is not a message.
     pub(crate) fn reply_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.reply.push_with(encode);
+        self.reply.push_other(encode);
     }
 
     /// Stops gathering. What the transport did not take (`rest`) becomes the first frame of the outbox:
@@ -290,7 +307,7 @@ impl Hub {
     /// Queues raw bytes (an encoded control frame) behind everything that waits.
     pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.reply.to == Some(index) && self.outbox_is_empty(index) {
-            self.reply.push_with(encode);
+            self.reply.push_other(encode);
             return;
         }
         let Some(session) = self.sessions.get_mut(index as usize) else {
