@@ -209,7 +209,8 @@ fn machine(page: &mut String, results: &Results) {
     }
     _ = write!(
         page,
-        "\n\n| case | measured | repetitions | pinned |\n| --- | --- | --- | --- |\n"
+        "\n\n| case | measured | dunlin at | repetitions | pinned |\n|{}\n",
+        " --- |".repeat(5)
     );
     for case in CASES {
         let about = results.case(case.name);
@@ -226,9 +227,10 @@ fn machine(page: &mut String, results: &Results) {
             };
             _ = writeln!(
                 page,
-                "| `{}` | {}{quick} | {} | {pinned} |",
+                "| `{}` | {}{quick} | {} | {} | {pinned} |",
                 case.name,
                 word(&about["date"]),
+                word(&about["dunlin"]),
                 about["repetitions"],
             );
         }

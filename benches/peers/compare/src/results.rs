@@ -4,7 +4,7 @@
 //! { "machine": {"cpu": …, "kernel": …, "cores": …},
 //!   "servers": {"dunlin": "0.1.0", …},
 //!   "cases": {"echo-125": {
-//!       "date": …, "rustc": …, "quick": false, "pinned": true,
+//!       "date": …, "dunlin": commit, "quick": false, "repetitions": 5, "pinned": true,
 //!       "servers": {"dunlin": {
 //!           "cpu_ns": {"median": …, "samples": […]},
 //!           "saturated": "server", "faults": []}}}} }

@@ -48,8 +48,10 @@ pub fn run(options: &Options, servers: &[Server]) -> Result<()> {
         let samples = measure(case, servers, options, &bench);
         let mut results = Results::read(&options.results())?;
         describe(&mut results, servers)?;
+        let benches = options.benches.to_string_lossy();
         let about = json!({
             "date": output("date", &["-u", "+%Y-%m-%d"]),
+            "dunlin": output("git", &["-C", &benches, "rev-parse", "--short", "HEAD"]),
             "quick": options.quick,
             "repetitions": repetitions(case, options),
             "pinned": can_pin().is_ok() && !matches!(case.work, Work::Start),
