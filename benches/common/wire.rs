@@ -52,7 +52,11 @@ pub(crate) fn worker(
     connections: usize,
     handler: Box<dyn Handler>,
 ) -> (Worker<Socket>, Vec<(usize, Wire)>) {
-    worker_with(connections, handler, RouteSettings::default(), &[])
+    let route = RouteSettings {
+        ping_after_ms: 0,
+        ..RouteSettings::default()
+    };
+    worker_with(connections, handler, route, &[])
 }
 
 /// The same with settings of the route, and with headers in each client's handshake.
@@ -69,7 +73,6 @@ pub(crate) fn worker_with(
     let mut worker = Worker::new(settings, Random::seeded(1));
     let route = RouteSettings {
         messages_per_second: 0,
-        ping_after_ms: 0,
         ..route
     };
     let added = worker.route("/", On::Every, route, handler);
