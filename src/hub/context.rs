@@ -409,6 +409,16 @@ impl<'a> Context<'a> {
                 self.hub.queued_bytes() as u64,
             ),
             (
+                "memory_used_bytes",
+                "Bytes that count into the memory budget.",
+                self.hub.used_bytes() as u64,
+            ),
+            (
+                "memory_budget_bytes",
+                "The memory budget.",
+                self.hub.memory_budget() as u64,
+            ),
+            (
                 "calls",
                 "Calls to applications that wait or are under way.",
                 self.hub.calls.count as u64,

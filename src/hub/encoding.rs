@@ -237,8 +237,7 @@ mod compressing {
         /// Whether a session's window has to go: with all that is kept and waits it is more than the memory budget.
         pub(crate) fn window_is_too_much(&self, index: u32) -> bool {
             let windows = &self.encoder.windows;
-            let used = windows.bytes().saturating_add(self.frames.bytes());
-            used > self.limits.memory_budget_bytes && windows.has(index)
+            self.used_bytes() > self.limits.memory_budget_bytes && windows.has(index)
         }
 
         /// Writes down what was inflated so far. It counts for the turn: a kilobyte may become a megabyte, and others

@@ -122,7 +122,8 @@ impl Default for SessionLimits {
 pub struct HubLimits {
     /// Most channels with at least one subscriber.
     pub channels_max: usize,
-    /// Most bytes of queued frames, over all outboxes (a shared frame counts once).
+    /// Most bytes that peers may make the server keep, all together: queued frames (a shared one counts once), windows
+    /// of clients that compress, bodies of calls, unfinished messages and requests, answers that are not read.
     pub memory_budget_bytes: usize,
 }
 
@@ -157,6 +158,8 @@ pub struct Hub {
     /// Frames encoded and bytes in them since this turn began.
     turn_frames: usize,
     turn_bytes: usize,
+    /// What connections hold of their own: unfinished messages, requests, answers. The worker counts it.
+    pub(crate) held_bytes: usize,
     effects: Vec<Effect>,
     /// Calls that wait or are under way, counted from the moment a handler asks.
     pub(crate) calls: CallLoad,
@@ -239,6 +242,7 @@ impl Hub {
             suspects: Vec::new(),
             turn_frames: 0,
             turn_bytes: 0,
+            held_bytes: 0,
             effects: Vec::new(),
             calls: CallLoad::default(),
             answers: Vec::new(),
@@ -280,6 +284,20 @@ impl Hub {
     /// Bytes of all queued frames; a frame shared by many outboxes counts once.
     pub fn queued_bytes(&self) -> usize {
         self.frames.bytes()
+    }
+
+    /// What counts into the memory budget, and is used of it.
+    pub fn used_bytes(&self) -> usize {
+        #[cfg(feature = "deflate")]
+        let windows = self.encoder.windows.bytes();
+        #[cfg(not(feature = "deflate"))]
+        let windows = 0;
+        self.frames.bytes() + windows + self.held_bytes + self.calls.bytes
+    }
+
+    /// The memory budget in bytes.
+    pub fn memory_budget(&self) -> usize {
+        self.limits.memory_budget_bytes
     }
 
     /// Frames that wait somewhere.

@@ -33,7 +33,7 @@ pub struct Published {
 pub enum PublishError {
     /// The channel's name.
     Name(NameError),
-    /// So many bytes wait in outboxes that the budget (this many bytes) is used up.
+    /// So much waits or is unfinished that the budget (this many bytes) is used up.
     Budget(usize),
 }
 
@@ -292,12 +292,10 @@ impl Hub {
         Ok(receivers)
     }
 
-    /// Whether so many more bytes may wait in outboxes.
+    /// Whether the memory budget has room for so many more bytes.
     pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
         let budget = self.limits.memory_budget_bytes;
-        #[cfg(feature = "deflate")]
-        let bytes = bytes.saturating_add(self.encoder.windows.bytes());
-        if self.frames.bytes().saturating_add(bytes) > budget {
+        if self.used_bytes().saturating_add(bytes) > budget {
             self.metrics.refuse("memory_budget");
             return Err(PublishError::Budget(budget));
         }

@@ -75,6 +75,8 @@ pub(crate) struct Http {
     pub(crate) since: Tick,
     /// Requests answered on this connection.
     pub(crate) answered: u32,
+    /// Bytes of it that are counted into the memory budget.
+    pub(crate) accounted: u32,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,8 @@ pub(crate) struct Extra {
     pub(crate) pong: Option<Vec<u8>>,
     /// Input that was read and must wait until the outbox has drained.
     pub(crate) backlog: Vec<u8>,
+    /// Bytes of this connection that are counted into the memory budget.
+    pub(crate) accounted: u32,
 }
 
 impl<T> Connection<T> {
@@ -141,7 +145,10 @@ impl<T> Connection<T> {
             && open.closing.is_open()
             && !open.paused
             && open.extra.as_ref().is_none_or(|extra| {
-                extra.message_since == 0 && extra.pong.is_none() && extra.backlog.is_empty()
+                extra.message_since == 0
+                        && extra.pong.is_none()
+                        && extra.backlog.is_empty()
+                        && extra.accounted == 0
             }))
     }
 
@@ -187,6 +194,7 @@ impl Open {
             && extra.pong.is_none()
             && extra.backlog.is_empty()
             && extra.message_since == 0
+            && extra.accounted == 0
         {
             self.extra = None;
         }
@@ -235,6 +243,7 @@ impl Http {
             written: 0,
             since,
             answered: 0,
+            accounted: 0,
         }
     }
 

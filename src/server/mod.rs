@@ -8,6 +8,7 @@
 //! | `connection.rs` | the states of a connection |
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
+//! | `memory.rs` | the memory budget: what is counted, and who is cut |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
 //! | `drain.rs` | going down gently |
@@ -28,6 +29,7 @@ mod deadline;
 mod drain;
 #[cfg(feature = "sim")]
 mod inspect;
+mod memory;
 mod open;
 mod requests;
 mod router;

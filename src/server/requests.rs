@@ -2,6 +2,7 @@
 
 use super::access::AccessError;
 use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage};
+use super::memory::short_of_memory;
 use super::router::NoRoute;
 use super::transport::Transport;
 use super::wheel::tick_at;
@@ -227,6 +228,11 @@ impl Core {
             Ok((BodyReader::new(length, max)?, head.expects_continue()?))
         });
         match prepared {
+            Ok((reader, _)) if !reader.is_done() && self.is_short_of_memory() => {
+                // Before reading on, so what follows the head would be guesswork.
+                self.hub.metrics.refuse("memory_budget");
+                self.answer(http, short_of_memory(), false, false);
+            }
             Ok((reader, expects_continue)) => {
                 if expects_continue && !reader.is_done() && body_pending {
                     http.output.extend_from_slice(http::CONTINUE);
@@ -336,6 +342,10 @@ impl Core {
             self.refuse(http, head, draining_response(), "draining");
             return self.write_http(connection);
         }
+        if self.is_short_of_memory() {
+            self.refuse(http, head, short_of_memory(), "memory_budget");
+            return self.write_http(connection);
+        }
         if !self.addresses.handshake(connection.account, self.now.ms) {
             let rate = self.settings.address.handshakes_per_second;
             let detail = format!("more than {rate} handshakes per second from your address");
@@ -401,6 +411,7 @@ impl Core {
             let headers = accept.headers.iter().map(|(n, v)| (n, v));
             ws::write_switching_protocols(out, offer.key, subprotocol, headers);
         });
+        self.release_memory(&connection.phase);
         connection.armed = 0; // What was armed was a request's deadline; an open connection's may come sooner.
         connection.phase = Phase::Open(Open {
             ws,
@@ -559,6 +570,7 @@ impl Core {
         if connection.transport.close_write().is_err() {
             return Fate::Drop;
         }
+        self.release_memory(&connection.phase);
         connection.phase = Phase::Linger {
             since: tick_at(self.now.ms),
         };

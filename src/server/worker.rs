@@ -212,6 +212,7 @@ impl<T: Transport> Worker<T> {
                 self.remove(key as u32);
                 return key;
             }
+            self.core.account(&mut connection.phase);
         }
         self.rearm(key as u32);
         key
@@ -271,6 +272,7 @@ impl<T: Transport> Worker<T> {
         self.release_held();
         self.flush_slice();
         self.drain_step();
+        self.shed();
         #[cfg(feature = "deflate")]
         self.core.hub.note_encoded();
         !self.core.ready.is_empty() || self.core.hub.has_dirty() || self.core.hub.has_orders()
@@ -486,12 +488,12 @@ impl<T: Transport> Worker<T> {
         match fate {
             Fate::Drop => self.remove(key),
             Fate::Keep => {
-                if let Some(connection) = self.connections.get_mut(key as usize)
-                    && !connection.queued
-                    && self.core.wants_work(connection)
-                {
-                    connection.queued = true;
-                    self.core.ready.push_back(key);
+                if let Some(connection) = self.connections.get_mut(key as usize) {
+                    self.core.account(&mut connection.phase);
+                    if !connection.queued && self.core.wants_work(connection) {
+                        connection.queued = true;
+                        self.core.ready.push_back(key);
+                    }
                 }
                 self.rearm(key);
             }
@@ -524,9 +526,12 @@ impl<T: Transport> Worker<T> {
     pub fn check_invariants(&self) {
         self.core.hub.check_invariants();
         self.core.calls.check_invariants();
-        let mut sessions = 0;
+        let (mut sessions, mut held) = (0, 0);
         for (key, connection) in &self.connections {
             let key = key as u32;
+            let (holds, accounted) = connection.phase.held_bytes();
+            assert_eq!(holds, accounted as usize, "memory is held uncounted");
+            held += holds;
             if let Some((session, _)) = connection.session() {
                 sessions += 1;
                 assert_eq!(
@@ -555,6 +560,7 @@ impl<T: Transport> Worker<T> {
                 );
             }
         }
+        assert_eq!(held, self.core.hub.held_bytes, "the sum of memory is off");
         assert_eq!(
             sessions,
             self.core.hub.sessions(),
@@ -641,6 +647,7 @@ impl Core {
     /// Gives back everything a dropped connection held.
     fn forget<T>(&mut self, connection: Connection<T>, key: u32) {
         self.addresses.leave(connection.account, self.now.ms);
+        self.release_memory(&connection.phase);
         match connection.phase {
             Phase::Open(open) => {
                 self.end_abnormally(&open);

@@ -360,6 +360,11 @@ impl World {
         self.inner.borrow().worker.hub().channels()
     }
 
+    /// Bytes that count into the memory budget.
+    pub fn used_bytes(&self) -> usize {
+        self.inner.borrow().worker.hub().used_bytes()
+    }
+
     /// Bytes that wait in outboxes.
     pub fn queued_bytes(&self) -> usize {
         self.inner.borrow().worker.hub().queued_bytes()

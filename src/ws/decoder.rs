@@ -174,6 +174,12 @@ impl WebSocket {
             .map_or(0, |assembly| assembly.heap_bytes())
     }
 
+    /// Forgets what is unfinished; from now on everything that comes is discarded.
+    pub fn discard(&mut self) {
+        self.flags = (self.flags & CLIENT) | FAILED;
+        self.assembly = None;
+    }
+
     /// True once a close event was returned. What comes after it is discarded. RFC 6455 §5.5.1.
     pub fn is_closed(&self) -> bool {
         self.has(CLOSED)

@@ -197,19 +197,20 @@ fn the_context_of_clients_lives_inside_the_memory_budget_and_goes_with_them() {
     let mut world = world_with(|worker| worker.hub.memory_budget_bytes = budget, deflating);
     let kept = |world: &World| world.metrics().deflate_window_bytes as usize;
     let mut clients: Vec<_> = (0..6).map(|_| world.connect(keeping())).collect();
+    // Later, when memory is short, nobody new would be taken in.
+    let mut over = world.connect(keeping());
+    let mut other = world.connect(with_deflate());
     let said = text(1, 40_000);
     for (n, client) in clients.iter_mut().enumerate() {
         assert_eq!(kept(&world), n * 32_768, "nothing before the first message");
         client.send_text(&said);
         client.expect_text(&said);
     }
-    let mut over = world.connect(keeping());
     over.send_text(&said);
     over.expect_text(&said);
     over.expect_close(1013);
     assert_eq!(world.metrics().refused("deflate_memory"), 1);
     // Those who keep none are served on.
-    let mut other = world.connect(with_deflate());
     other.send_text(&said);
     other.expect_text(&said);
     assert_eq!(kept(&world), 6 * 32_768);

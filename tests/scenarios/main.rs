@@ -6,6 +6,7 @@
 //! | `closing.rs` | the closing handshake, from both sides |
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `limits.rs` | each limit at n and n + 1 |
+//! | `memory.rs` | the memory budget |
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
@@ -26,6 +27,7 @@ mod handshake;
 mod http;
 mod library;
 mod limits;
+mod memory;
 mod slow;
 mod timing;
 
