@@ -85,7 +85,7 @@ fn mistakes_have_a_place_and_a_way_out() {
         ("drain_timeout_ms = \"30 sec\"\n", "this is \"30 sec\""),
         (
             "[limits]\nslow = \"clsoe\"\n",
-            "FILE:2:8: `slow` wants one of close, drop_oldest, this is \"clsoe\", did you mean \"close\"?",
+            "FILE:2:8: `slow` wants one of close, drop_oldest, latest, this is \"clsoe\", did you mean \"close\"?",
         ),
         ("listen = \"x\n", "FILE:1:"),
         (

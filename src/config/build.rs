@@ -450,12 +450,13 @@ fn check_keys(keys: &[String], wrong: &mut Wrong) {
 /// Settings that do not go together, or not with the dialect.
 fn check_settings(dialect: Dialect, settings: &RouteSettings, wrong: &mut Wrong) {
     let session = &settings.session;
-    if session.slow == SlowPolicy::DropOldest && dialect != Dialect::PubSub {
-        let message = format!(
-            "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and {:?} cannot",
-            dialect.name()
-        );
-        wrong.say("slow", message);
+    if session.slow != SlowPolicy::Close && dialect != Dialect::PubSub {
+        let message = if session.slow == SlowPolicy::DropOldest {
+            "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and"
+        } else {
+            "`slow` = \"latest\" needs a dialect whose messages replace each other (pubsub), and"
+        };
+        wrong.say("slow", format!("{message} {:?} cannot", dialect.name()));
     }
     if session.outbox_bytes_max < settings.ws.message_bytes_max && dialect.speaks_websocket() {
         let message = format!(

@@ -462,7 +462,8 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         "slow",
         settings.session.slow,
         "close" = SlowPolicy::Close,
-        "drop_oldest" = SlowPolicy::DropOldest
+        "drop_oldest" = SlowPolicy::DropOldest,
+        "latest" = SlowPolicy::Latest
     ),
     number!(
         "limits",

@@ -22,6 +22,8 @@ struct Frame {
     messages: u32,
     /// It belongs to one session alone, and more messages may be appended.
     private: bool,
+    /// The life of the channel it was published to; 0: none.
+    epoch: u32,
     bytes: Vec<u8>,
 }
 
@@ -36,6 +38,7 @@ impl Frames {
             references: 0,
             messages: 0,
             private: false,
+            epoch: 0,
             bytes,
         };
         FrameId(self.slab.insert(frame) as u32)
@@ -48,6 +51,24 @@ impl Frames {
             frame.messages = 1;
         }
         id
+    }
+
+    /// As [`insert_message`](Self::insert_message), published to a channel in this life of it.
+    pub(crate) fn insert_publication(
+        &mut self,
+        epoch: u32,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> FrameId {
+        let id = self.insert_message(encode);
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.epoch = epoch;
+        }
+        id
+    }
+
+    /// Which life of which channel a frame was published to; 0: none.
+    pub(crate) fn epoch(&self, id: FrameId) -> u32 {
+        self.slab.get(id.0 as usize).map_or(0, |frame| frame.epoch)
     }
 
     /// As [`insert`](Self::insert), for a message to one session alone: more may be appended later.
@@ -93,6 +114,7 @@ impl Frames {
             references: 0,
             messages: original.messages,
             private: false,
+            epoch: original.epoch,
             bytes,
         };
         Some(FrameId(self.slab.insert(frame) as u32))

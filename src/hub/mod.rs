@@ -82,6 +82,9 @@ pub enum SlowPolicy {
     Close,
     /// Drop its oldest frames; the next thing it gets is the handler's gap marker.
     DropOldest,
+    /// Keep the newest publication of each channel and drop those before it: for values that replace each other, where
+    /// nobody wants the gap filled. If that is not enough, close it.
+    Latest,
 }
 
 /// Limits of one route's sessions, as far as the hub enforces them.

@@ -238,6 +238,23 @@ impl Outbox {
         self.drop_at(at, frames)
     }
 
+    /// Takes every publication that is not on the wire yet and is followed by one of the same channel; the caller
+    /// releases them. Replies and control frames stay, and the order of what is left.
+    pub(crate) fn drop_outdated(&mut self, frames: &Frames, mut dropped: impl FnMut(FrameId)) {
+        let mut seen: Vec<u32> = Vec::new();
+        for at in (self.first_unsent()..self.len()).rev() {
+            let epoch = self.get(at).map_or(0, |id| frames.epoch(id));
+            if epoch == 0 {
+                continue;
+            }
+            if !seen.contains(&epoch) {
+                seen.push(epoch);
+            } else if let Some(id) = self.drop_at(at, frames) {
+                dropped(id);
+            }
+        }
+    }
+
     fn drop_at(&mut self, at: usize, frames: &Frames) -> Option<FrameId> {
         let id = self.remove(at)?;
         self.bytes = self.bytes.saturating_sub(frames.get(id).len() as u32);

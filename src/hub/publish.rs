@@ -227,11 +227,12 @@ impl Hub {
             };
             channel.offset += 1;
             first.get_or_insert((channel.offset, channel.epoch));
+            let epoch = channel.epoch;
             let frame = *frame.get_or_insert_with(|| {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
                 self.frames
-                    .insert_message(|out| ws::encode_message(out, message, None))
+                    .insert_publication(epoch, |out| ws::encode_message(out, message, None))
             });
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
@@ -438,7 +439,7 @@ impl Hub {
     }
 
     /// The transport takes nothing more for now: what becomes of a session that was suspected? `true`: it is
-    /// to be closed. Where the oldest are dropped, they are.
+    /// to be closed. Where the oldest or the outdated are dropped, they are.
     pub(crate) fn judge(&mut self, index: u32) -> bool {
         let limits = self.session_limits(index);
         let now = soft_stamp(self.now.ms);
@@ -454,6 +455,19 @@ impl Hub {
         }
         if limits.slow == SlowPolicy::Close {
             return true;
+        }
+        if limits.slow == SlowPolicy::Latest {
+            let mut dropped = Vec::new();
+            outbox.drop_outdated(&self.frames, |id| dropped.push(id));
+            self.metrics.frames_dropped_total += dropped.len() as u64;
+            for id in dropped {
+                self.frames.release(id);
+            }
+            if outbox.bytes() <= limits.outbox_soft_bytes {
+                outbox.soft_since = 0;
+            }
+            // What is left is the newest of each channel, and replies: more than that is too much.
+            return is_over(outbox, &limits, now);
         }
         let over_soft = is_over_soft(outbox, &limits, now);
         while is_over(outbox, &limits, now)

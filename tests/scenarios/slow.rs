@@ -108,6 +108,80 @@ fn the_soft_limit_is_enforced_after_its_time() {
 }
 
 #[test]
+fn latest_keeps_the_newest_of_each_channel_and_all_replies() {
+    let mut world = world_with(
+        |_| {},
+        |s| {
+            s.session.slow = SlowPolicy::Latest;
+            s.session.outbox_frames_max = 8;
+            s.messages_per_second = 0;
+        },
+    );
+    let (mut slow, mut publisher) = standing(&mut world);
+    slow.send_text("join sport");
+    slow.send_text("a reply");
+    for n in 0..20 {
+        publisher.send_text(&format!("pub news {n}"));
+        if n % 5 == 0 {
+            publisher.send_text(&format!("pub sport {n}"));
+        }
+    }
+    assert_eq!(world.refused("slow_consumer"), 0);
+    slow.window(1 << 16);
+    slow.resume_reading();
+    slow.expect_text("first");
+    let got = slow.texts();
+    assert!(got.len() <= 9, "{got:?}");
+    assert_eq!(got[0], "a reply", "what is no publication stays");
+    let of = |channel: u32| {
+        let last = if channel == 0 { "19" } else { "15" };
+        got.iter().position(|text| text == last)
+    };
+    assert!(
+        of(0) > of(1) && of(1).is_some(),
+        "the newest of both: {got:?}"
+    );
+    let numbers: Vec<u32> = got[1..]
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    assert!(numbers.is_sorted(), "in order: {got:?}");
+    assert_eq!(
+        world.metrics().frames_dropped_total as usize,
+        24 + 1 - got.len()
+    );
+    // A reader that keeps up gets everything.
+    for n in 0..20 {
+        publisher.send_text(&format!("pub news {n}"));
+    }
+    assert_eq!(slow.texts().len(), 20);
+    assert_eq!(world.queued_bytes(), 0);
+}
+
+#[test]
+fn latest_closes_who_cannot_take_even_that() {
+    let mut world = world_with(
+        |_| {},
+        |s| {
+            s.session.slow = SlowPolicy::Latest;
+            s.session.outbox_frames_max = 4;
+        },
+    );
+    let (mut slow, mut publisher) = standing(&mut world);
+    for n in 0..5 {
+        slow.send_text(&format!("join c{n}"));
+    }
+    for n in 0..5 {
+        publisher.send_text(&format!("pub c{n} x"));
+    }
+    assert_eq!(world.refused("slow_consumer"), 1);
+    slow.window(1 << 16);
+    slow.resume_reading();
+    slow.expect_text("first");
+    slow.expect_close(1013);
+}
+
+#[test]
 fn drop_oldest_says_how_many_are_missing() {
     let mut world = world_with(
         |_| {},
