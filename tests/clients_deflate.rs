@@ -36,9 +36,13 @@ fn python(script: &str) -> Command {
     command
 }
 
-/// The program with permessage-deflate on every route.
+/// The program with permessage-deflate on every route, for small messages too.
 fn deflating() -> Dunlin {
-    Dunlin::start_with(&[("DUNLIN_DEFLATE", "true")], &[])
+    let settings = [
+        ("DUNLIN_DEFLATE", "true"),
+        ("DUNLIN_DEFLATE_MIN_BYTES", "1"),
+    ];
+    Dunlin::start_with(&settings, &[])
 }
 
 /// A value of the metrics page.
@@ -189,6 +193,7 @@ fn bombs_leave_resident_memory_as_it_was() {
         }
     }
     let after = resident(&dunlin);
-    assert!(after < before + (1 << 20), "{before} → {after}");
+    // Thirty-five of them: what one leaves behind would show.
+    assert!(after < before + (4 << 20), "{before} → {after}");
     dunlin.stop();
 }

@@ -585,3 +585,87 @@ fn s7_1_the_answer_to_a_clients_offer() {
         assert_eq!(check(Some(bad)), Err(AnswerError::Extension), "{bad}");
     }
 }
+
+/// What zlib makes of a payload, with no more than a window of so many bits.
+fn inflate(raw: &[u8], bits: u8, room: usize) -> Vec<u8> {
+    let mut state = zlib_rs::Inflate::new(false, bits);
+    let mut out = vec![0; room];
+    let whole = [raw, &[0, 0, 0xFF, 0xFF]].concat();
+    state
+        .decompress(&whole, &mut out, zlib_rs::InflateFlush::SyncFlush)
+        .unwrap();
+    assert_eq!(state.total_in() as usize, whole.len());
+    out.truncate(state.total_out() as usize);
+    out
+}
+
+#[test]
+fn small_messages_of_all_kinds_inflate_in_zlib() {
+    let mut state = 7_u64;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % bound
+    };
+    let mut compressor = Compressor::default();
+    let mut shrunk = 0;
+    for round in 0..4000 {
+        let len = 1 + below([16, 300, 2000, 5000][round % 4]);
+        // From one symbol to all of them, in runs, in copies of what was, and at random.
+        let alphabet = 1 + below(256);
+        let mut payload = Vec::new();
+        while payload.len() < len {
+            match below(4) {
+                0 => payload.resize(payload.len() + 1 + below(400), below(alphabet) as u8),
+                1 if !payload.is_empty() => {
+                    let from = below(payload.len());
+                    let end = (from + below(300)).min(payload.len());
+                    payload.extend_from_within(from..end);
+                }
+                _ => payload.extend((0..1 + below(40)).map(|_| below(alphabet) as u8)),
+            }
+        }
+        payload.truncate(len);
+        let bits = 9 + (round % 7) as u8;
+        let mut out = Vec::new();
+        let message = Message::Binary(&payload);
+        if compressor.encode_message(&mut out, message, bits, 1, None) == 0 {
+            continue;
+        }
+        shrunk += 1;
+        let header = if out[1] == 0x7E { 4 } else { 2 };
+        assert!(
+            inflate(&out[header..], bits, len + 1) == payload,
+            "{payload:x?}"
+        );
+    }
+    assert!(shrunk > 2000, "{shrunk}");
+}
+
+#[test]
+fn counts_of_every_shape_give_codes_that_zlib_takes() {
+    let mut compressor = Compressor::default();
+    // Frequencies that grow like Fibonacci numbers make the deepest trees.
+    for symbols in 1..=18_u8 {
+        let (mut a, mut b) = (1_usize, 1);
+        let mut payload = Vec::new();
+        for symbol in 0..symbols {
+            // Spread out, so that they stay literals.
+            payload.extend((0..a).map(|n| (symbol, n * 7919 % 4096)));
+            (a, b) = (b, a + b);
+        }
+        payload.sort_by_key(|(symbol, place)| (*place, *symbol));
+        let payload: Vec<u8> = payload
+            .iter()
+            .map(|(symbol, _)| *symbol)
+            .take(4096)
+            .collect();
+        let mut out = Vec::new();
+        let message = Message::Binary(&payload);
+        if compressor.encode_message(&mut out, message, 15, 1, None) > 0 {
+            let header = if out[1] == 0x7E { 4 } else { 2 };
+            assert!(inflate(&out[header..], 15, 5000) == payload, "{symbols}");
+        }
+    }
+}

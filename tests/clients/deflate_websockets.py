@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 
 import websockets
@@ -17,6 +18,12 @@ async def echo(ws):
         await ws.send(message)
         answer = await ws.recv()
         assert answer == message and type(answer) is type(message), (message[:20], answer[:20])
+    chance = random.Random(1)
+    for _ in range(200):
+        words = [chance.randbytes(chance.randrange(1, 12)).hex() for _ in range(1 + chance.randrange(20))]
+        message = " ".join(chance.choice(words) for _ in range(chance.randrange(1, 300)))
+        await ws.send(message)
+        assert await ws.recv() == message, message
     await ws.send(["one ", "message ", "", "in four frames " * 100])
     assert await ws.recv() == "one message in four frames " + "in four frames " * 99
     pong = await ws.ping(b"between")

@@ -114,7 +114,7 @@ fn what_does_not_shrink_is_shared_with_those_who_get_it_plainly() {
     let mut client = world.connect(with_deflate());
     client.send_text("join news");
     let mut state = 1_u64;
-    let noise: String = (0..400)
+    let noise: String = (0..120)
         .map(|_| {
             state ^= state << 13;
             state ^= state >> 7;

@@ -5,7 +5,8 @@
 //!
 //! A message that is no longer than the peer's window cannot refer back beyond it, so it is compressed with the
 //! largest one and is the same for every peer; only long messages are compressed once more per window. zlib's
-//! states are large (380 KiB) and are made when they are first needed: one for most workers.
+//! states are large (380 KiB) and are made when they are first needed: one for most workers, none for those whose
+//! messages are small.
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use super::super::encode::encode_frame;
 use super::super::frame::{FrameHeader, HEADER_BYTES_MAX, OpCode};
 use super::super::mask::mask as apply_mask;
 use super::super::message::Message;
+use super::small::{SMALL_BYTES_MAX, Small};
 use super::{RSV1, TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
 /// The compressors of one worker.
@@ -22,6 +24,7 @@ use super::{RSV1, TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 pub struct Compressor {
     /// By window bits, with the level each is set to.
     states: [Option<(Deflate, u8)>; WINDOWS],
+    small: Small,
     runs: u64,
 }
 
@@ -110,6 +113,9 @@ impl Compressor {
         let place = usize::from(bits.checked_sub(WINDOW_BITS_MIN)?);
         let level = level.clamp(1, 9);
         self.runs += 1;
+        if level == 1 && payload.len() <= SMALL_BYTES_MAX {
+            return self.small.compress(payload, room, 1 << bits);
+        }
         let state = self.states.get_mut(place)?;
         if state.as_ref().is_none_or(|(_, set)| *set != level) {
             *state = Some((Deflate::new(i32::from(level), false, bits), level));

@@ -11,6 +11,7 @@
 //! | `inflate.rs` | a compressed payload to a message |
 //! | `window.rs` | what is kept of clients that keep their context |
 //! | `compress.rs` | a message to a compressed frame |
+//! | `small.rs`, `huffman.rs` | the compressor for small messages |
 //!
 //! ```text
 //!   offer ─▶ negotiate ─▶ Agreement ─┬─▶ WebSocket::with_deflate ─▶ next_event_inflating(… Inflater, Windows …)
@@ -18,8 +19,10 @@
 //! ```
 
 mod compress;
+mod huffman;
 mod inflate;
 mod negotiate;
+mod small;
 mod window;
 
 pub use compress::Compressor;
