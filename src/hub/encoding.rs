@@ -21,7 +21,7 @@ mod plain {
 
     /// How a session wants its messages: there is one way.
     #[derive(Debug, Clone, Copy, Default)]
-    pub(crate) struct Encoding;
+    pub(crate) struct Encoding {}
 
     impl Encoding {
         #[inline(always)]
@@ -31,7 +31,7 @@ mod plain {
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Encoder;
+    pub(crate) struct Encoder {}
 
     impl Encoder {
         #[inline(always)]
