@@ -30,7 +30,8 @@ pub struct WorkerSettings {
     pub connections_max: usize,
     /// Limits per peer address.
     pub address: AddressLimits,
-    /// Size of the one receive buffer. Large reads make pipelined traffic cheap; untouched pages cost nothing.
+    /// Size of the one receive buffer. Large reads make pipelined traffic cheap, and a message that lies in it whole is
+    /// lent to its handler from there; untouched pages cost nothing.
     pub receive_buffer_bytes: usize,
     /// Calls to applications.
     pub calls: CallSettings,
@@ -50,7 +51,7 @@ impl Default for WorkerSettings {
             drain_timeout_ms: 30_000,
             connections_max: 960,
             address: AddressLimits::default(),
-            receive_buffer_bytes: 256 << 10,
+            receive_buffer_bytes: (1 << 20) + (64 << 10),
             calls: CallSettings::default(),
             hub: HubLimits::default(),
         }
