@@ -56,7 +56,7 @@ impl Churn {
             connections: options.connections,
             replaced_per_second: options.rate.unwrap_or(1),
             messages_per_second: options.trickle,
-            template: Template::new(&run, options.payload, options.binary),
+            template: Template::new(&run, options.payload, options.binary, options.filler),
             run,
             hint: 0,
             places: places.map(|_| Place::default()).collect(),

@@ -21,9 +21,11 @@ use std::ops::Range;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::deflate::{self, Deflate};
 use super::fault::Fault;
 use super::options::Options;
 use super::reader::FrameReader;
+use super::stamp::{Stamp, Template};
 use super::target::{Sources, Target};
 use crate::http::{AnswerReader, HeadLimits, HeadSeeker, ResponseHead};
 use crate::random::Random;
@@ -62,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) reader: FrameReader,
     /// Whether it is to be an HTTP connection.
     is_plain: bool,
+    /// Whether messages may be compressed: offered and agreed.
+    is_deflating: bool,
     /// Whether the server has said close.
     pub(crate) has_heard_close: bool,
     /// When it entered its state.
@@ -89,6 +93,11 @@ pub(crate) struct Crowd {
     first: Vec<String>,
     /// Whether the request offers what browsers offer; the answer may then take it.
     is_browser: bool,
+    /// What compresses and inflates, if that is to be offered.
+    pub(crate) deflate: Option<Deflate>,
+    /// Subscribers, or all but those that publish only; how many of these have agreed to compress.
+    ordinary: usize,
+    pub(crate) agreed: u64,
     timeout_ns: u64,
     pub(crate) members: Vec<Connection>,
     /// Frames that are the same for all: written from here without a copy.
@@ -113,6 +122,9 @@ impl Crowd {
             subprotocols: options.subprotocols.clone(),
             first: options.first.clone(),
             is_browser: options.is_browser(),
+            deflate: options.deflate.then(Deflate::default),
+            ordinary: connections,
+            agreed: 0,
             timeout_ns: options.timeout_ns(),
             members: Vec::new(),
             windows: Vec::new(),
@@ -187,7 +199,10 @@ impl Crowd {
             return Ok(true);
         }
         let key = ws::client_key(self.random.bytes16());
-        let headers: Vec<_> = self.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        let mut headers: Vec<_> = self.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        if self.deflate.is_some() {
+            headers.push((ws::deflate::HEADER, deflate::OFFER));
+        }
         let subprotocols: Vec<_> = self.subprotocols.iter().map(String::as_str).collect();
         let (host, path) = (&self.target.authority, &self.target.path);
         ws::write_request(&mut member.out, host, path, &key, &subprotocols, &headers);
@@ -221,18 +236,31 @@ impl Crowd {
         };
         let head = ResponseHead::parse(&upgrading.bytes[..end], &limits).map_err(fault)?;
         let subprotocols: Vec<_> = self.subprotocols.iter().map(String::as_str).collect();
-        let may_extend = self.is_browser;
-        let headers = head.headers().filter(|(name, _)| {
-            !(may_extend && name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"))
-        });
-        ws::check_response(head.status(), headers, &upgrading.key, &subprotocols).map_err(
-            |error| match error {
-                ws::AnswerError::Status(status) => Fault::Status(status),
-                other => Fault::Answer(other.name()),
-            },
-        )?;
+        let fault = |error| match error {
+            ws::AnswerError::Status(status) => Fault::Status(status),
+            other => Fault::Answer(other.name()),
+        };
+        let (status, key) = (head.status(), &upgrading.key);
+        let is_deflating = if self.deflate.is_some() {
+            let headers = head.headers();
+            ws::check_response_deflating(status, headers, key, &subprotocols, &deflate::MEANT)
+                .and_then(|(_, agreed)| deflate::is_agreed(agreed))
+                .map_err(fault)?
+        } else {
+            let may_extend = self.is_browser;
+            let headers = head.headers().filter(|(name, _)| {
+                !(may_extend && name.eq_ignore_ascii_case(ws::deflate::HEADER))
+            });
+            ws::check_response(status, headers, key, &subprotocols).map_err(fault)?;
+            false
+        };
         let rest = upgrading.bytes.split_off(end);
         member.state = State::Open;
+        if is_deflating {
+            member.is_deflating = true;
+            member.reader.allow_compressed();
+            self.agreed += u64::from(at < self.ordinary);
+        }
         member.since = now;
         self.opening -= 1;
         self.open += 1;
@@ -254,6 +282,25 @@ impl Crowd {
 
     fn member(&self, at: usize) -> Option<&State> {
         self.members.get(at).map(|member| &member.state)
+    }
+
+    /// Whether connection `at` compresses what it sends.
+    pub(crate) fn is_deflating(&self, at: usize) -> bool {
+        self.members
+            .get(at)
+            .is_some_and(|member| member.is_deflating)
+    }
+
+    /// Appends the message with this stamp to what connection `at` is to send, compressed if that was agreed.
+    pub(crate) fn put(&mut self, at: usize, template: &mut Template, stamp: Stamp) {
+        let mask = self.mask_key();
+        let member = &mut self.members[at];
+        match &mut self.deflate {
+            Some(deflate) if member.is_deflating => {
+                deflate.encode(&mut member.out, template, stamp, mask);
+            }
+            _ => template.encode(&mut member.out, stamp, mask),
+        }
     }
 
     /// Where to append what connection `at` is to send; [`flush`](Self::flush) sends it.

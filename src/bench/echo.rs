@@ -6,7 +6,8 @@
 //!
 //! The windows are the same for all connections and made once: two of them, so that an answer that comes twice or not
 //! at all shows even at the border. Their masking keys are random, but not fresh for each message: the server must
-//! unmask all the same, and this end costs next to nothing.
+//! unmask all the same, and this end costs next to nothing. With `--deflate` there are two more, compressed, for the
+//! connections that agreed to it.
 
 use super::fault::Fault;
 use super::meter::Meter;
@@ -48,7 +49,8 @@ pub(crate) struct Echo {
     pace: Option<Pace>,
     count: Option<u64>,
     talks: Vec<Talk>,
-    frame_bytes: usize,
+    /// Where each frame of the windows begins, and where the last one ends: plain, then compressed.
+    frames: Vec<usize>,
     /// Whose turn it is, at a rate.
     turn: usize,
     /// Sent at a rate.
@@ -64,7 +66,7 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn new(options: &Options, run: Run) -> Self {
-        let template = Template::new(&run, options.payload, options.binary);
+        let template = Template::new(&run, options.payload, options.binary, options.filler);
         let count = match options.length {
             Length::Count(count) => Some(count),
             Length::For(_) => None,
@@ -79,7 +81,7 @@ impl Echo {
             pace: None,
             count,
             talks: (0..options.connections).map(|_| Talk::default()).collect(),
-            frame_bytes: 0,
+            frames: Vec::new(),
             turn: 0,
             sent: 0,
             waiting: 0,
@@ -89,19 +91,26 @@ impl Echo {
         }
     }
 
-    /// Makes the two windows.
+    /// Makes the two windows, and with `--deflate` the same two compressed.
     fn make_windows(&mut self, stage: &mut Stage) {
         let mut windows = Vec::new();
-        for number in 0..2 * self.depth {
+        self.frames = vec![0];
+        let kinds = if stage.crowd.agreed > 0 { 2 } else { 1 };
+        for place in 0..kinds * 2 * self.depth {
             let mask = stage.crowd.mask_key();
             let stamp = Stamp {
                 publisher: 0,
-                number,
+                number: place % (2 * self.depth),
                 at: 0,
             };
-            self.template.encode(&mut windows, stamp, mask);
+            match &mut stage.crowd.deflate {
+                Some(deflate) if place >= 2 * self.depth => {
+                    deflate.encode(&mut windows, &mut self.template, stamp, mask);
+                }
+                _ => self.template.encode(&mut windows, stamp, mask),
+            }
+            self.frames.push(windows.len());
         }
-        self.frame_bytes = windows.len() / (2 * self.depth as usize);
         stage.crowd.windows = windows;
     }
 
@@ -114,14 +123,16 @@ impl Echo {
         if size == 0 || stage.meter.is_over() {
             return;
         }
-        let from = (talk.sent % (2 * self.depth)) as usize * self.frame_bytes;
+        let turn = 2 * self.depth;
+        let kind = u64::from(stage.crowd.is_deflating(at));
+        let first = (kind * turn + talk.sent % turn) as usize;
+        let part = self.frames[first]..self.frames[first + size as usize];
         talk.sent += size;
         talk.left = talk.left.saturating_sub(size);
         talk.waiting = size;
         talk.at = now;
         self.waiting += size;
-        let until = from + size as usize * self.frame_bytes;
-        stage.crowd.send_window(at, from..until);
+        stage.crowd.send_window(at, part);
     }
 
     /// Ends the measured interval if a count has been reached, or as much of it as can be.
@@ -280,8 +291,7 @@ impl Scenario for Echo {
             talk.waiting += 1;
             self.sent += 1;
             self.waiting += 1;
-            let mask = stage.crowd.mask_key();
-            self.template.encode(stage.crowd.out(at), stamp, mask);
+            stage.crowd.put(at, &mut self.template, stamp);
             stage.crowd.flush(at);
         }
         now

@@ -310,19 +310,31 @@ impl<'a, S: Scenario> Engine<'a, S> {
         let (scenario, meter) = (&mut self.scenario, &mut self.stage.meter);
         let mut close = None;
         let mut pings = Vec::new();
-        let member = &mut self.stage.crowd.members[at];
+        let crowd = &mut self.stage.crowd;
+        let (member, deflate) = (&mut crowd.members[at], &mut crowd.deflate);
+        let mut spoiled = Ok(());
         let result = member.reader.read(bytes, |incoming| match incoming {
             Incoming::Message { start, length } if is_open => {
                 scenario.message(meter, at, start, length, now);
             }
-            Incoming::Message { .. } => {}
+            Incoming::Compressed(payload) if is_open && spoiled.is_ok() => {
+                let Some(deflate) = deflate else { return };
+                match deflate.unpack(payload) {
+                    Ok((start, length)) => {
+                        meter.has_inflated(payload.len() as u64, length);
+                        scenario.message(meter, at, start, length, now);
+                    }
+                    Err(error) => spoiled = Err(error),
+                }
+            }
+            Incoming::Message { .. } | Incoming::Compressed(_) => {}
             Incoming::Ping(payload) => pings.push(payload.to_vec()),
             Incoming::Close(code) => close = Some(code),
         });
         for payload in pings {
             self.stage.crowd.pong(at, &payload);
         }
-        if let Err(error) = result {
+        if let Err(error) = result.and(spoiled) {
             return self.end(at, Fault::Protocol(error.name()), now);
         }
         if is_open {

@@ -89,8 +89,8 @@ impl Fanout {
             roll,
             hint: 0,
             roll_hint: 0,
-            template: Template::new(&run, options.payload, options.binary),
-            roll_template: Template::new(&roll, options.payload, options.binary),
+            template: Template::new(&run, options.payload, options.binary, options.filler),
+            roll_template: Template::new(&roll, options.payload, options.binary, options.filler),
             step: Step::Publishers,
             burst: options.burst,
             rate: options.rate,
@@ -128,16 +128,16 @@ impl Fanout {
         } else {
             &mut self.template
         };
-        let mask = stage.crowd.mask_key();
-        let out = stage.crowd.out(self.subscribers + publisher);
+        let at = self.subscribers + publisher;
         match (&self.publish, &self.target) {
             (Publish::Post, Some(target)) => {
+                let out = stage.crowd.out(at);
                 let body = template.message(stamp);
                 let (host, path) = (&target.authority, &target.path);
                 encode_request(out, "POST", host, path, [], body);
                 self.unanswered += 1;
             }
-            _ => template.encode(out, stamp, mask),
+            _ => stage.crowd.put(at, template, stamp),
         }
     }
 

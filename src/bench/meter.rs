@@ -49,6 +49,8 @@ pub(crate) struct Meter {
     pub(crate) deliveries: u64,
     /// Bytes of messages received.
     pub(crate) bytes: u64,
+    /// What of these came compressed.
+    pub(crate) compressed: Compressed,
     /// Connections opened, and those replaced, inside the interval.
     pub(crate) connects: u64,
     /// Messages that are none of ours: greetings, acknowledgements.
@@ -68,6 +70,14 @@ pub(crate) struct Meter {
 struct Snapshots {
     own: Option<Snapshot>,
     server: Option<Snapshot>,
+}
+
+/// What came compressed: how many messages, their payload on the wire, and what came out.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Compressed {
+    pub(crate) messages: u64,
+    pub(crate) wire_bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The server's memory.
@@ -99,6 +109,7 @@ impl Meter {
             messages: 0,
             deliveries: 0,
             bytes: 0,
+            compressed: Compressed::default(),
             connects: 0,
             other: 0,
             publisher_deliveries: 0,
@@ -108,6 +119,15 @@ impl Meter {
             faults: Faults::default(),
             spun_ns: 0,
             spun_before: 0,
+        }
+    }
+
+    /// A message came compressed.
+    pub(crate) fn has_inflated(&mut self, wire_bytes: u64, bytes: u64) {
+        if self.is_measuring() {
+            self.compressed.messages += 1;
+            self.compressed.wire_bytes += wire_bytes;
+            self.compressed.bytes += bytes;
         }
     }
 

@@ -11,7 +11,8 @@
 //! | `engine.rs`, `crowd.rs`, `reader.rs` | the loop, its connections, what they receive |
 //! | `scenario.rs` | what a load is to the engine |
 //! | `echo.rs`, `fanout.rs`, `connect.rs`, `idle.rs`, `churn.rs` | the loads |
-//! | `stamp.rs`, `pace.rs` | which message it is, when one is due |
+//! | `stamp.rs`, `filler.rs`, `pace.rs` | which message it is, what else is in it, when one is due |
+//! | `deflate.rs` | permessage-deflate |
 //! | `meter.rs`, `process.rs`, `fault.rs` | what is counted |
 //! | `outcome.rs`, `summary.rs`, `report.rs`, `json.rs`, `plot.rs`, `progress.rs` | what is said |
 //!
@@ -19,7 +20,8 @@
 //!
 //! A message has exactly the bytes that were asked for and begins with a stamp: run, publisher, number, time. So a
 //! receiver knows what is lost, twice or out of order even where the server wraps what it delivers. In `echo` without a
-//! rate the stamp repeats every two windows and has no time; the connection knows it.
+//! rate the stamp repeats every two windows and has no time; the connection knows it. The rest is one letter, or with
+//! `--payload-kind json` (the default with `--deflate`) events as in `filler.rs`.
 //!
 //! # The JSON object
 //!
@@ -28,7 +30,7 @@
 //!
 //! | field | meaning |
 //! | --- | --- |
-//! | `scenario`, `url`, `payload_bytes`, `binary`, `pipeline`, `burst`, `publishers`, `publish`, `rate_per_second`, `count`, `duration_ms` | as asked for |
+//! | `scenario`, `url`, `payload_bytes`, `payload_kind`, `binary`, `pipeline`, `burst`, `publishers`, `publish`, `rate_per_second`, `count`, `duration_ms` | as asked for |
 //! | `connections`, `opening_ms` | open when it began (subscribers, in `fanout`), and how long opening took |
 //! | `interval_ms`, `interval_ns` | the measured interval, warm-up excluded |
 //! | `messages` | sent and come back (`echo`, `churn`), published (`fanout`) in the interval |
@@ -39,6 +41,7 @@
 //! | `latency_us` | `count`, `min`, `mean`, `p50`, `p90`, `p99`, `p999`, `max` |
 //! | `lost`, `duplicate`, `out_of_order` | of the whole run, by number and connection |
 //! | `other_messages` | without our stamp: greetings, acknowledgements |
+//! | `deflate` | with `--deflate`: `connections` (subscribers, in `fanout`) that agreed; of the interval's messages those that came compressed: `messages`, `compressed_bytes` (their payload on the wire), `inflated_bytes` |
 //! | `publisher_deliveries` | what publishers heard of their own |
 //! | `errors` | counts by name, `{}` if all is well: `connect_refused`, `status_503`, `handshake_…`, `close_code_1013`, `time_out`, `close_time_out`, `protocol_…`, `reset`, `ended_without_close`, `altered_message`, `no_local_port`, `no_file_descriptor`, `system_…` |
 //! | `server` | with `--pid`: `cpu_ns`, `cpu_user_ns`, `cpu_system_ns`, `cpu_per_message_ns`, `cpu_per_delivery_ns`, `cpu_per_connection_ns`, `cpu_share_permille`, `wait_share_permille`, `busiest_thread_permille`, `threads`, `threads_ended`, `rss_start_bytes`, `rss_end_bytes`, `rss_peak_bytes`, `bytes_per_connection` |
@@ -54,10 +57,12 @@
 mod churn;
 mod connect;
 mod crowd;
+mod deflate;
 mod echo;
 mod engine;
 mod fanout;
 mod fault;
+mod filler;
 mod idle;
 mod json;
 mod meter;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use super::filler::Filler;
 use super::stamp::STAMP_BYTES;
 use super::target::Target;
 use crate::config::nearest;
@@ -29,6 +30,8 @@ churn   URL  echo while connections are   --connections 1000 --rate 500 (per s)
   --plot FILE.svg               latencies and throughput as a picture
   --first TEXT                  sent first on each connection; repeats
   --header 'K: V'  --subprotocol NAME                 of the upgrade; repeat
+  --deflate                     permessage-deflate, in echo and fanout
+  --payload-kind x|json         what fills a message; json with --deflate
   --binary  --timeout 30s  --source ADDR[/N]  --quiet  -h, --help  -V, --version
   --fail-if-p99-above 50ms  --fail-if-lost            else exit 99
 
@@ -84,6 +87,8 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     pub(crate) payload: usize,
     pub(crate) binary: bool,
+    pub(crate) filler: Filler,
+    pub(crate) deflate: bool,
     pub(crate) pipeline: u64,
     pub(crate) rate: Option<u64>,
     pub(crate) trickle: u64,
@@ -114,9 +119,11 @@ pub(crate) enum Asked {
     Version,
 }
 
-const FLAGS: [&str; 24] = [
+const FLAGS: [&str; 26] = [
     "connections",
     "payload",
+    "payload-kind",
+    "deflate",
     "binary",
     "pipeline",
     "rate",
@@ -141,9 +148,14 @@ const FLAGS: [&str; 24] = [
     "fail-if-lost",
 ];
 
+/// Flags without a value.
+const SWITCHES: [&str; 5] = ["binary", "deflate", "json", "quiet", "fail-if-lost"];
+
 /// Flags of one scenario, or of some, that mean nothing elsewhere.
-const OWN: [(&str, &[Kind]); 10] = [
+const OWN: [(&str, &[Kind]); 12] = [
     ("payload", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
+    ("payload-kind", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
+    ("deflate", &[Kind::Echo, Kind::Fanout]),
     ("binary", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
     ("pipeline", &[Kind::Echo]),
     ("rate", &[Kind::Echo, Kind::Fanout, Kind::Churn]),
@@ -182,7 +194,7 @@ impl Options {
                 let hint = near.map(|near| format!(", did you mean --{near}?"));
                 return Err(format!("unknown flag --{name}{}", hint.unwrap_or_default()));
             }
-            let is_switch = ["binary", "json", "quiet", "fail-if-lost"].contains(&name.as_str());
+            let is_switch = SWITCHES.contains(&name.as_str());
             let value = if is_switch {
                 String::new()
             } else {
@@ -231,6 +243,8 @@ impl Options {
             connections,
             payload: if kind == Kind::Fanout { 200 } else { 125 },
             binary: false,
+            filler: Filler::X,
+            deflate: false,
             pipeline: 1,
             rate: (kind == Kind::Churn).then_some(500),
             trickle: 1000,
@@ -255,7 +269,7 @@ impl Options {
     }
 
     fn take(&mut self, typed: Vec<(String, String)>) -> Result<(), String> {
-        let mut length = None;
+        let (mut length, mut filler) = (None, None);
         for (name, value) in typed {
             if let Some((_, kinds)) = OWN.iter().find(|(flag, _)| *flag == name)
                 && !kinds.contains(&self.kind)
@@ -268,6 +282,14 @@ impl Options {
             match name.as_str() {
                 "connections" => self.connections = at_least_one(&name, number()?)? as usize,
                 "payload" => self.payload = number()? as usize,
+                "payload-kind" => {
+                    filler = Some(match value.as_str() {
+                        "x" => Filler::X,
+                        "json" => Filler::Json,
+                        _ => return Err(format!("--payload-kind is x or json, not {value:?}")),
+                    });
+                }
+                "deflate" => self.deflate = true,
                 "binary" => self.binary = true,
                 "pipeline" => self.pipeline = at_least_one(&name, number()?)?,
                 "rate" => self.rate = Some(at_least_one(&name, number()?)?),
@@ -321,6 +343,13 @@ impl Options {
         if let Some(length) = length {
             self.length = length;
         }
+        // A run of one letter would shrink to nothing.
+        let usual = if self.deflate {
+            Filler::Json
+        } else {
+            Filler::X
+        };
+        self.filler = filler.unwrap_or(usual);
         Ok(())
     }
 
@@ -516,6 +545,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compressed_is_worth_it() {
+        for (flags, filler) in [
+            ("", Filler::X),
+            ("--deflate", Filler::Json),
+            ("--payload-kind json", Filler::Json),
+            ("--payload-kind x --deflate", Filler::X),
+        ] {
+            let options = parse(&format!("echo {URL} {flags}")).unwrap();
+            assert_eq!(options.filler, filler, "{flags}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for (line, why) in [
             ("", "which load?"),
@@ -533,6 +575,8 @@ mod tests {
             ("fanout URL --publish post", "wants --publish-url"),
             ("fanout URL --publish mail", "ws or post"),
             ("fanout URL --publishers 100", "at most 99"),
+            ("echo URL --payload-kind y", "x or json"),
+            ("churn URL --deflate", "a flag of echo, fanout"),
             ("echo URL more", "one word too many"),
             ("echo URL --header x", "NAME: VALUE"),
         ] {

@@ -1,7 +1,7 @@
 //! What a run has shown: plain numbers, worked out once for the text, the JSON object and the picture.
 
 use super::fault::Faults;
-use super::meter::{COLUMN_NS, Memory};
+use super::meter::{COLUMN_NS, Compressed, Memory};
 use super::options::{Kind, Options};
 use super::process::Usage;
 use super::scenario::Stage;
@@ -77,6 +77,8 @@ pub(crate) struct Outcome {
     pub(crate) deliveries: u64,
     pub(crate) connects: u64,
     pub(crate) bytes: u64,
+    /// With `--deflate`: connections that agreed, and what came compressed.
+    pub(crate) deflate: Option<(u64, Compressed)>,
     pub(crate) latency: Latency,
     /// How many latencies lie below each doubling of a microsecond and not below the one before.
     pub(crate) doublings: Vec<(u64, u64)>,
@@ -118,6 +120,9 @@ impl Outcome {
             deliveries: meter.deliveries,
             connects: meter.connects,
             bytes: meter.bytes,
+            deflate: options
+                .deflate
+                .then_some((stage.crowd.agreed, meter.compressed)),
             latency: latency(&meter.latency),
             doublings: doublings(&meter.latency),
             latency_from: match options.kind {

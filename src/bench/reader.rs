@@ -3,6 +3,7 @@
 //! The rule: a load tool must cost less than the server it loads. So a message is not assembled: its header says how
 //! long it is, its first bytes say which one it is, and the rest is stepped over. UTF-8 is not checked; what a
 //! server may never send (a mask, a reserved bit, a fragment out of turn) is a fault all the same. RFC 6455 §5.1–5.5.
+//! A compressed message is held and told as it came: whoever wants to know what is in it inflates it (`deflate.rs`).
 //!
 //! ```text
 //!   ┌─ between frames ─┐  header whole  ┌─ data, whole in the read, FIN: told as it lies ─┐
@@ -11,6 +12,7 @@
 //!   └──────────────────┘◀───────────────────────── last byte of the frame ────────────────┘
 //! ```
 
+use super::deflate::{MESSAGE_BYTES_MAX, RSV1};
 use crate::ws::{FrameHeader, HEADER_BYTES_MAX, OpCode, ProtocolError};
 
 /// As much of a message as anyone looks at: servers may put something of theirs in front of what was published.
@@ -26,6 +28,8 @@ pub(crate) enum Incoming<'a> {
         /// How long it is.
         length: u64,
     },
+    /// A whole compressed message has come; its payload. RFC 7692 §6.
+    Compressed(&'a [u8]),
     /// A ping that wants this back.
     Ping(&'a [u8]),
     /// The close frame; 1005 stands for one without a code.
@@ -41,13 +45,21 @@ pub(crate) struct FrameReader {
     frame: Option<(FrameHeader, u64)>,
     /// The length so far of a message that has begun.
     message: Option<u64>,
-    /// The first bytes of that message.
+    /// The first bytes of that message; all of them, if it is compressed.
     start: Vec<u8>,
+    is_compressed: bool,
+    /// Whether the server may compress.
+    may_compress: bool,
     /// The payload so far of a control frame, which may stand between the fragments of a message.
     control: Vec<u8>,
 }
 
 impl FrameReader {
+    /// From here on messages may be compressed: that was agreed.
+    pub(crate) fn allow_compressed(&mut self) {
+        self.may_compress = true;
+    }
+
     /// Tells everything that these bytes complete.
     pub(crate) fn read(
         &mut self,
@@ -69,10 +81,14 @@ impl FrameReader {
                 .and_then(|length| bytes.split_at_checked(length));
             let is_message = header.fin && matches!(header.opcode, OpCode::Text | OpCode::Binary);
             if let (true, Some((payload, rest))) = (is_message, whole) {
-                tell(Incoming::Message {
-                    start: &payload[..payload.len().min(START_BYTES)],
-                    length: header.len,
-                });
+                if header.rsv == 0 {
+                    tell(Incoming::Message {
+                        start: &payload[..payload.len().min(START_BYTES)],
+                        length: header.len,
+                    });
+                } else {
+                    tell(Incoming::Compressed(payload));
+                }
                 bytes = rest;
                 continue;
             }
@@ -80,6 +96,7 @@ impl FrameReader {
                 self.control.clear();
             } else if header.opcode != OpCode::Continuation {
                 self.start.clear();
+                self.is_compressed = header.rsv != 0;
                 self.message = Some(0);
             }
             self.frame = Some((header, header.len));
@@ -114,8 +131,15 @@ impl FrameReader {
         if header.mask.is_some() {
             return Err(ProtocolError::Masked);
         }
-        if header.rsv != 0 {
+        let is_data = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        let may_be = self.may_compress && is_data && header.rsv == RSV1;
+        if header.rsv != 0 && !may_be {
             return Err(ProtocolError::ReservedBits);
+        }
+        let is_held = may_be || (header.opcode == OpCode::Continuation && self.is_compressed);
+        let length = self.message.unwrap_or_default().saturating_add(header.len);
+        if is_held && length > MESSAGE_BYTES_MAX as u64 {
+            return Err(ProtocolError::MessageTooBig);
         }
         match (header.opcode, self.message) {
             (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
@@ -136,7 +160,12 @@ impl FrameReader {
         if header.opcode.is_control() {
             self.control.extend_from_slice(piece);
         } else {
-            let room = START_BYTES - self.start.len();
+            let most = if self.is_compressed {
+                MESSAGE_BYTES_MAX
+            } else {
+                START_BYTES
+            };
+            let room = most.saturating_sub(self.start.len());
             self.start
                 .extend_from_slice(&piece[..piece.len().min(room)]);
         }
@@ -161,7 +190,9 @@ impl FrameReader {
             OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 let length = self.message.unwrap_or_default() + header.len;
                 self.message = (!header.fin).then_some(length);
-                if header.fin {
+                if header.fin && self.is_compressed {
+                    tell(Incoming::Compressed(&self.start));
+                } else if header.fin {
                     tell(Incoming::Message {
                         start: &self.start,
                         length,
@@ -179,7 +210,14 @@ mod tests {
     use crate::ws::{CloseCode, encode_close, encode_frame};
 
     fn told(bytes: &[u8], cut: usize) -> Result<Vec<String>, ProtocolError> {
-        let mut reader = FrameReader::default();
+        told_by(FrameReader::default(), bytes, cut)
+    }
+
+    fn told_by(
+        mut reader: FrameReader,
+        bytes: &[u8],
+        cut: usize,
+    ) -> Result<Vec<String>, ProtocolError> {
         let mut all = Vec::new();
         for piece in bytes.chunks(cut) {
             reader.read(piece, |incoming| {
@@ -209,6 +247,34 @@ mod tests {
         let expected = ["3 one", "0 ", "Ping([33])", "3 two", &long, "Close(1001)"];
         for cut in [1, 2, 3, 5, 7, 64, 1000, bytes.len()] {
             assert_eq!(told(&bytes, cut).unwrap(), expected, "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_is_told_as_it_came() {
+        let long = [b'z'; 700];
+        let mut bytes = b"\xc1\x02ab\x81\x01p\x42\x01c\x89\x01!\x00\x01d\x80\x01e".to_vec();
+        encode_frame(&mut bytes, OpCode::Text, &long, None);
+        let at = bytes.len() - 704;
+        bytes[at] |= RSV1 << 4;
+        let long = format!("Compressed({:?})", &long[..]);
+        let expected = [
+            "Compressed([97, 98])",
+            "1 p",
+            "Ping([33])",
+            "Compressed([99, 100, 101])",
+            &long,
+        ];
+        for cut in [1, 2, 3, 64, bytes.len()] {
+            let mut reader = FrameReader::default();
+            reader.allow_compressed();
+            assert_eq!(told_by(reader, &bytes, cut).unwrap(), expected, "cut {cut}");
+        }
+        for bytes in [&b"\xc9\x01x"[..], b"\xa1\x01x", b"\x41\x01x\xc0\x01x"] {
+            let mut reader = FrameReader::default();
+            reader.allow_compressed();
+            let told = told_by(reader, bytes, bytes.len());
+            assert_eq!(told, Err(ProtocolError::ReservedBits));
         }
     }
 

@@ -1,5 +1,6 @@
 //! A run as one JSON object; the module's page says what each field means.
 
+use super::filler::Filler;
 use super::json::Object;
 use super::options::{Kind, Length, Options, Publish};
 use super::outcome::Outcome;
@@ -15,6 +16,13 @@ pub(crate) fn json(outcome: &Outcome, options: &Options) -> String {
         .number("connections", outcome.connections)
         .number("opening_ms", outcome.opening_ns / 1_000_000)
         .number("payload_bytes", options.payload as u64)
+        .text(
+            "payload_kind",
+            match options.filler {
+                Filler::X => "x",
+                Filler::Json => "json",
+            },
+        )
         .flag("binary", options.binary)
         .number("pipeline", options.pipeline)
         .number("burst", options.burst)
@@ -52,6 +60,18 @@ pub(crate) fn json(outcome: &Outcome, options: &Options) -> String {
         .number("out_of_order", outcome.out_of_order)
         .number("other_messages", outcome.other)
         .number("publisher_deliveries", outcome.publisher_deliveries);
+    match outcome.deflate {
+        Some((connections, compressed)) => {
+            let mut deflate = Object::new();
+            deflate
+                .number("connections", connections)
+                .number("messages", compressed.messages)
+                .number("compressed_bytes", compressed.wire_bytes)
+                .number("inflated_bytes", compressed.bytes);
+            report.object("deflate", deflate)
+        }
+        None => report.null("deflate"),
+    };
     let mut errors = Object::new();
     for (name, count) in outcome.faults.iter() {
         errors.number(&name, count);

@@ -10,12 +10,14 @@
 //! letters, digits and dashes; and a message has exactly the length that was asked for. Too short for JSON, it is
 //! the bare stamp and padding; too short for a stamp, only padding, and then messages are counted, not recognised.
 
+use super::filler::Filler;
 use crate::ws::{OpCode, encode_frame};
 
 /// Run (8), publisher (2), number (10), time (14), and three dashes.
 pub(crate) const STAMP_BYTES: usize = 37;
 const BEFORE: &[u8] = b"{\"stamp\":\"";
-const BETWEEN: &[u8] = b"\",\"pad\":\"";
+const BETWEEN: &[u8] = b"\",";
+const PAD: &[u8] = b"\"pad\":\"";
 const AFTER: &[u8] = b"\"}";
 
 /// What a stamp says.
@@ -29,32 +31,46 @@ pub(crate) struct Stamp {
 /// Writes the messages of one run.
 #[derive(Debug)]
 pub(crate) struct Template {
-    payload: Vec<u8>,
-    /// Where the stamp stands, if there is one.
+    /// They take turns.
+    payloads: Vec<Vec<u8>>,
+    /// Where the stamp stands in each, if there is one.
     stamp: Option<usize>,
+    length: usize,
     opcode: OpCode,
 }
 
 impl Template {
     /// Messages of exactly `length` bytes.
-    pub(crate) fn new(run: &Run, length: usize, binary: bool) -> Self {
-        let json = BEFORE.len() + STAMP_BYTES + BETWEEN.len() + AFTER.len();
-        let mut payload = Vec::with_capacity(length);
-        let mut stamp = None;
-        if length >= json {
-            stamp = Some(BEFORE.len());
-            payload.extend_from_slice(BEFORE);
-            payload.extend_from_slice(&run.blank());
-            payload.extend_from_slice(BETWEEN);
-            payload.resize(length - AFTER.len(), b'x');
-            payload.extend_from_slice(AFTER);
-        } else if length >= STAMP_BYTES {
-            stamp = Some(0);
-            payload.extend_from_slice(&run.blank());
-        }
-        payload.resize(length, b'x');
+    pub(crate) fn new(run: &Run, length: usize, binary: bool, filler: Filler) -> Self {
+        let json = BEFORE.len() + STAMP_BYTES + BETWEEN.len() + PAD.len() + AFTER.len();
+        let stamp = match length {
+            _ if length >= json => Some(BEFORE.len()),
+            _ if length >= STAMP_BYTES => Some(0),
+            _ => None,
+        };
+        let payload = |variant| {
+            let mut payload = Vec::with_capacity(length);
+            if length >= json {
+                payload.extend_from_slice(BEFORE);
+                payload.extend_from_slice(&run.blank());
+                payload.extend_from_slice(BETWEEN);
+                filler.members(&mut payload, length - json, variant);
+                payload.extend_from_slice(PAD);
+                let letters = length - AFTER.len() - payload.len();
+                filler.letters(&mut payload, letters, variant);
+                payload.extend_from_slice(AFTER);
+            } else {
+                if stamp.is_some() {
+                    payload.extend_from_slice(&run.blank());
+                }
+                let letters = length - payload.len();
+                filler.letters(&mut payload, letters, variant);
+            }
+            payload
+        };
         Self {
-            payload,
+            payloads: (0..filler.variants()).map(payload).collect(),
+            length,
             stamp,
             opcode: if binary { OpCode::Binary } else { OpCode::Text },
         }
@@ -67,19 +83,26 @@ impl Template {
 
     /// How long each message is.
     pub(crate) fn len(&self) -> usize {
-        self.payload.len()
+        self.length
+    }
+
+    /// Text or binary.
+    pub(crate) fn opcode(&self) -> OpCode {
+        self.opcode
     }
 
     /// The message with this stamp.
     pub(crate) fn message(&mut self, stamp: Stamp) -> &[u8] {
+        let turn = stamp.number % self.payloads.len() as u64;
+        let payload = &mut self.payloads[turn as usize];
         if let Some(start) = self.stamp
-            && let Some(bytes) = self.payload.get_mut(start..start + STAMP_BYTES)
+            && let Some(bytes) = payload.get_mut(start..start + STAMP_BYTES)
         {
             write_digits(&mut bytes[9..11], u64::from(stamp.publisher));
             write_digits(&mut bytes[12..22], stamp.number);
             write_digits(&mut bytes[23..37], stamp.at);
         }
-        &self.payload
+        payload
     }
 
     /// Appends the message with this stamp as a client's frame. RFC 6455 §5.3.
@@ -206,6 +229,7 @@ impl Track {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::deflate::Deflate;
     use super::*;
 
     #[test]
@@ -217,7 +241,7 @@ mod tests {
             at: 123_456_789,
         };
         for length in [37, 50, 57, 58, 125, 1024] {
-            let mut template = Template::new(&run, length, false);
+            let mut template = Template::new(&run, length, false, Filler::X);
             let message = template.message(stamp).to_vec();
             assert_eq!((message.len(), template.len()), (length, length));
             let mut hint = 99;
@@ -227,20 +251,51 @@ mod tests {
             assert_eq!(run.find(&wrapped, &mut hint), Some(stamp));
             assert_eq!(Run::new(1).find(&wrapped, &mut hint), None);
         }
-        assert!(!Template::new(&run, 36, false).has_stamp());
-        assert_eq!(Template::new(&run, 0, true).len(), 0);
+        assert!(!Template::new(&run, 36, false, Filler::X).has_stamp());
+        assert_eq!(Template::new(&run, 0, true, Filler::Json).len(), 0);
     }
 
     #[test]
     fn long_messages_are_json() {
-        let mut template = Template::new(&Run::new(9), 200, false);
-        let stamp = Stamp {
-            publisher: 0,
-            number: 1,
-            at: 2,
-        };
-        let value: serde_json::Value = serde_json::from_slice(template.message(stamp)).unwrap();
-        assert_eq!(value["stamp"], "90000000-00-0000000001-00000000000002");
+        for filler in [Filler::X, Filler::Json] {
+            for length in [58, 59, 125, 130, 131, 200, 1024, 16384] {
+                let mut template = Template::new(&Run::new(9), length, false, filler);
+                for number in 0..20 {
+                    let stamp = Stamp {
+                        publisher: 0,
+                        number,
+                        at: 2,
+                    };
+                    let message = template.message(stamp);
+                    assert_eq!(message.len(), length);
+                    let value: serde_json::Value = serde_json::from_slice(message).unwrap();
+                    let expected = format!("90000000-00-{number:010}-00000000000002");
+                    assert_eq!(value["stamp"], expected);
+                    let is_long = filler == Filler::Json && length >= 200;
+                    assert!(value["events"].is_array() || !is_long, "{value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn events_shrink_as_in_life() {
+        let mut template = Template::new(&Run::new(9), 1024, false, Filler::Json);
+        let mut messages = Vec::new();
+        for number in 0..32 {
+            let stamp = Stamp {
+                publisher: 0,
+                number,
+                at: 2,
+            };
+            let mut deflate = Deflate::default();
+            let mut frame = Vec::new();
+            deflate.encode(&mut frame, &mut template, stamp, [0; 4]);
+            assert!((350..650).contains(&frame.len()), "{}", frame.len());
+            messages.push(template.message(stamp)[60..].to_vec());
+        }
+        assert_ne!(messages[0], messages[1]);
+        assert_eq!(messages[0], messages[16]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::meter::Compressed;
 use super::options::{Kind, Options};
 use super::outcome::Outcome;
 
@@ -48,6 +49,9 @@ pub(crate) fn text(outcome: &Outcome, options: &Options) -> String {
             "payload",
             format!("{} bytes each, {per_second:.1} MB/s", options.payload),
         );
+    }
+    if let Some((connections, compressed)) = outcome.deflate {
+        row("deflate", deflate(outcome, connections, compressed));
     }
     let latency = &outcome.latency;
     if latency.count > 0 {
@@ -161,6 +165,30 @@ pub(crate) fn text(outcome: &Outcome, options: &Options) -> String {
         row("FAILED", why.clone());
     }
     out + &histogram(outcome)
+}
+
+/// Who compressed, and how much shorter it made what came.
+fn deflate(outcome: &Outcome, connections: u64, compressed: Compressed) -> String {
+    if connections == 0 {
+        return "DECLINED by the server: nothing was compressed".to_owned();
+    }
+    let who = if connections == outcome.connections {
+        "all connections".to_owned()
+    } else {
+        let all = grouped(outcome.connections);
+        format!("{} of {all} connections", grouped(connections))
+    };
+    if compressed.messages == 0 {
+        return format!("{who}, and every message came uncompressed");
+    }
+    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64 * 100.0;
+    format!(
+        "{who}; {:.0} % of the messages came compressed, {:.1} MB for {:.1} MB ({:.0} %)",
+        share(compressed.messages, outcome.deliveries).min(100.0),
+        compressed.wire_bytes as f64 / 1e6,
+        compressed.bytes as f64 / 1e6,
+        share(compressed.wire_bytes, compressed.bytes)
+    )
 }
 
 fn counted_from(from: &str) -> &'static str {

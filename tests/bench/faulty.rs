@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use dunlin::ws::deflate::{ClientOffer, HEADER, Inflater, Windows};
 use dunlin::ws::{self, CloseCode, Event, Limits, Message, Role, WebSocket};
 
 /// What it does wrong.
@@ -16,6 +17,10 @@ pub(crate) enum Wrong {
     Shortens,
     Closes(u16),
     Masks,
+    /// Says that the message is compressed, which was not agreed.
+    Compresses,
+    /// The same after it has agreed, with a message that is no deflate stream.
+    Spoils,
     HangsUp,
     /// Already in the handshake.
     Refuses(u16),
@@ -25,6 +30,8 @@ pub(crate) enum Wrong {
     Nothing,
 }
 
+/// What is offered, and the answer to it.
+const OFFER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 /// The message that goes wrong: neither the first nor the last.
 const FOURTH: u64 = 3;
 
@@ -72,12 +79,27 @@ fn talk(mut stream: TcpStream, wrong: Wrong) -> std::io::Result<()> {
         _ => {}
     }
     let accept = String::from_utf8_lossy(&accept);
+    let extensions = match wrong {
+        Wrong::Spoils => format!("{HEADER}: {OFFER}\r\n"),
+        _ => String::new(),
+    };
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
     )?;
-    let mut socket = WebSocket::new(Role::Server);
+    let mut socket = match wrong {
+        Wrong::Spoils => {
+            let agreed = ClientOffer {
+                server_no_context_takeover: true,
+                ..ClientOffer::default()
+            };
+            let agreed = agreed.check([OFFER.as_bytes()]).unwrap().unwrap();
+            WebSocket::with_deflate(Role::Server, &agreed)
+        }
+        _ => WebSocket::new(Role::Server),
+    };
+    let (mut inflater, mut windows) = (Inflater::default(), Windows::default());
     let mut buffer = vec![0; 64 << 10];
     let mut number = 0;
     let mut held = Vec::new();
@@ -88,7 +110,16 @@ fn talk(mut stream: TcpStream, wrong: Wrong) -> std::io::Result<()> {
         }
         let mut input = &mut buffer[..length];
         let mut out = Vec::new();
-        while let Some(event) = socket.next_event(&Limits::default(), &mut input).unwrap() {
+        while let Some(event) = socket
+            .next_event_inflating(
+                &Limits::default(),
+                &mut input,
+                &mut inflater,
+                &mut windows,
+                0,
+            )
+            .unwrap()
+        {
             match event {
                 Event::Message(message) => {
                     if number == FOURTH {
@@ -126,6 +157,11 @@ fn answer_wrongly(out: &mut Vec<u8>, held: &mut Vec<u8>, message: Message<'_>, w
                 panic!("{message:?}");
             };
             ws::encode_message(out, Message::Text(&text[..text.len() - 1]), None);
+        }
+        Wrong::Compresses | Wrong::Spoils => {
+            let begin = out.len();
+            ws::encode_message(out, Message::Binary(b"\xff no stream"), None);
+            out[begin] |= 0x40;
         }
         Wrong::Closes(code) => ws::encode_close(out, CloseCode(code), "", None),
         Wrong::Masks => ws::encode_message(out, message, Some([1, 2, 3, 4])),

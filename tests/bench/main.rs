@@ -157,6 +157,77 @@ fn a_publication_reaches_everybody_by_post() {
 }
 
 #[test]
+fn messages_are_compressed_where_that_was_agreed() {
+    let dunlin = Dunlin::start_with(
+        &[
+            ("DUNLIN_CHAT__MESSAGES_PER_SECOND", "0"),
+            ("DUNLIN_DEFLATE", "true"),
+            ("DUNLIN_DEFLATE_MIN_BYTES", "0"),
+        ],
+        &["--log-level", "error"],
+    );
+    let url = dunlin.ws("/echo");
+    for (payload, connections, flags) in [
+        (125, 3, "--pipeline 4"),
+        (1024, 4, "--pipeline 8 --binary"),
+        (16_384, 2, "--pipeline 2"),
+        (300_000, 2, ""),
+        (1024, 3, "--rate 2000"),
+    ] {
+        let value = good(&format!(
+            "echo {url} --deflate --connections {connections} --payload {payload} --count 100 {flags}"
+        ));
+        let deflate = &value["deflate"];
+        assert_eq!(deflate["connections"], connections, "{value}");
+        assert_eq!(deflate["messages"], 100, "{value}");
+        assert_eq!(deflate["inflated_bytes"], 100 * payload, "{value}");
+        assert_eq!(value["bytes"], 100 * payload, "{value}");
+        assert_eq!(value["payload_kind"], "json");
+        let compressed = deflate["compressed_bytes"].as_u64().unwrap();
+        assert!(compressed < 100 * payload, "{value}");
+        assert!(payload < 1024 || compressed < 65 * payload, "{value}");
+    }
+
+    let url = dunlin.ws("/chat/x");
+    for flags in ["--burst 16 --count 64", "--rate 200 --count 20"] {
+        let value = good(&format!(
+            "fanout {url} --deflate --connections 30 --payload 2000 {flags}"
+        ));
+        let deliveries = value["deliveries"].as_u64().unwrap();
+        let deflate = &value["deflate"];
+        assert_eq!(deflate["connections"], 30, "{value}");
+        assert!(deflate["messages"].as_u64() >= Some(deliveries), "{value}");
+        let bytes = ["compressed_bytes", "inflated_bytes"].map(|name| deflate[name].as_u64());
+        assert!(bytes[0].unwrap() < bytes[1].unwrap() * 6 / 10, "{value}");
+    }
+    let (code, out, _) = run(&format!("fanout {url} --deflate --connections 5 --count 9"));
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.contains("all connections; 100 % of the messages"),
+        "{out}"
+    );
+    // Not offered, not used.
+    let value = good(&format!("fanout {url} --connections 3 --count 5"));
+    assert_eq!(value["deflate"], Value::Null, "{value}");
+}
+
+#[test]
+fn a_server_that_does_not_compress_is_said() {
+    let dunlin = dunlin();
+    let url = dunlin.ws("/echo");
+    let value = good(&format!("echo {url} --deflate --count 50 --payload 1024"));
+    assert_eq!(value["deflate"]["connections"], 0, "{value}");
+    assert_eq!(value["deflate"]["messages"], 0, "{value}");
+    assert_eq!(value["messages"], 50, "{value}");
+    let (code, out, _) = run(&format!("echo {url} --deflate --count 50"));
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("DECLINED by the server"), "{out}");
+    // The same messages without the offer.
+    let value = good(&format!("echo {url} --payload-kind json --count 50"));
+    assert_eq!(value["payload_kind"], "json", "{value}");
+}
+
+#[test]
 fn connections_come_and_go() {
     let dunlin = dunlin();
     let (url, pid) = (dunlin.ws("/echo"), dunlin.child.id());
@@ -236,6 +307,7 @@ fn what_a_server_does_wrong_is_reported() {
         (Wrong::Masks, "protocol_masked"),
         (Wrong::Refuses(503), "status_503"),
         (Wrong::Lies, "handshake_answer_accept"),
+        (Wrong::Compresses, "protocol_reserved_bits"),
     ] {
         let (exit, value) = report(&format!(
             "echo {} --connections 1 --pipeline 8 --count 16 --timeout 1s",
@@ -244,6 +316,13 @@ fn what_a_server_does_wrong_is_reported() {
         assert_eq!(exit, 1, "{wrong:?}: {value}");
         assert_eq!(value["errors"][name], 1, "{wrong:?}: {value}");
     }
+    // Agreed or not: what is no deflate stream has a name.
+    let (exit, value) = report(&format!(
+        "echo {} --connections 1 --count 16 --timeout 1s --deflate",
+        serve(Wrong::Spoils)
+    ));
+    assert_eq!(exit, 1, "{value}");
+    assert_eq!(value["errors"]["protocol_deflate"], 1, "{value}");
     let (code, value) = report(&format!("echo {} --count 40", serve(Wrong::Nothing)));
     assert_eq!((code, &value["messages"]), (0, &40.into()));
 }
