@@ -1,8 +1,9 @@
 //! What the peers on tokio share: the arguments, the runtime, and the two things a server does here.
 //!
 //! Every peer is called as `PEER PORT echo|fan [PAYLOAD]`, listens on 127.0.0.1 (port 0: any), prints the port and
-//! serves until it is killed. PAYLOAD, the bytes of a message, is there for whom it helps. The choices are those of a
-//! careful user who wants throughput on one core:
+//! serves until it is killed. PAYLOAD, the bytes of a message, is there for whom it helps. `echo-deflate` and
+//! `fan-deflate` are the same with permessage-deflate: every message by itself, whatever its length, at level 1. The
+//! choices are those of a careful user who wants throughput on one core:
 //!
 //! - a current-thread runtime, as dunlin is one thread; `TCP_NODELAY`;
 //! - connections are `unconstrained` tasks, as the examples of fastwebsockets and tokio-websockets have it: tokio's
@@ -34,14 +35,20 @@ pub enum Mode {
     Fan,
 }
 
+/// Whether compressing was asked for.
+pub fn wants_deflate() -> bool {
+    let mode = std::env::args().nth(2);
+    mode.is_some_and(|mode| mode.ends_with("-deflate"))
+}
+
 /// The arguments `PORT echo|fan`.
 pub fn arguments() -> io::Result<(u16, Mode)> {
-    let usage = || io::Error::other("usage: PORT echo|fan");
+    let usage = || io::Error::other("usage: PORT echo|fan|echo-deflate|fan-deflate");
     let mut arguments = std::env::args().skip(1);
     let port = arguments.next().and_then(|port| port.parse().ok());
     let mode = match arguments.next().as_deref() {
-        Some("echo") => Mode::Echo,
-        Some("fan") => Mode::Fan,
+        Some("echo" | "echo-deflate") => Mode::Echo,
+        Some("fan" | "fan-deflate") => Mode::Fan,
         _ => return Err(usage()),
     };
     Ok((port.ok_or_else(usage)?, mode))

@@ -9,6 +9,11 @@ pub enum Work {
     Echo { payload: usize, depth: usize },
     /// Publications of 200 bytes, the next burst when everybody has the one before.
     Fan { subscribers: usize, burst: usize },
+    /// Echo with permessage-deflate, of JSON. Eight outstanding, so that sixteen different messages go round and what
+    /// the kernel takes is shared.
+    EchoDeflate { payload: usize },
+    /// Publications of JSON to 1,000 in bursts of 16, with and without permessage-deflate.
+    FanDeflate { payload: usize, deflate: bool },
     /// Publications of 200 bytes at a rate.
     Offered { subscribers: usize, rate: usize },
     /// Connections that come, are upgraded, and go.
@@ -41,6 +46,8 @@ pub enum Goal {
     Raw(f64),
     Uws(f64),
     BestPeer(f64),
+    /// At most so many times what dunlin itself takes in the case of that name.
+    Itself(f64, &'static str),
     AtMost(f64),
     AtLeast(f64),
 }
@@ -93,6 +100,25 @@ macro_rules! fan {
     };
 }
 
+/// What a message takes on the wire: whoever compresses less has less to do.
+const WIRE_BYTES: Metric = Metric {
+    key: "wire_bytes",
+    title: "compressed message",
+    unit: Unit::Bytes,
+    goals: &[],
+};
+
+macro_rules! echo_deflate {
+    ($name:literal, $title:literal, $payload:expr) => {
+        Case {
+            name: $name,
+            title: $title,
+            work: Work::EchoDeflate { payload: $payload },
+            metrics: &[cpu("CPU per message", &[BestPeer(0.9)]), WIRE_BYTES],
+        }
+    };
+}
+
 macro_rules! count {
     ($at:literal, $title:literal, $($goal:expr)?) => {
         Case {
@@ -109,7 +135,7 @@ macro_rules! count {
     };
 }
 
-use Goal::{AtLeast, AtMost, BestPeer, Raw, Uws};
+use Goal::{AtLeast, AtMost, BestPeer, Itself, Raw, Uws};
 
 /// All cases, in the order of the tables.
 pub const CASES: &[Case] = &[
@@ -205,6 +231,45 @@ pub const CASES: &[Case] = &[
                 goals: &[AtMost(50_000.0)],
             },
             cpu("CPU per delivery", &[]),
+        ],
+    },
+    echo_deflate!(
+        "deflate-echo-125",
+        "echo, 125 B of JSON, 8 outstanding",
+        125
+    ),
+    echo_deflate!(
+        "deflate-echo-1k",
+        "echo, 1 KiB of JSON, 8 outstanding",
+        1024
+    ),
+    echo_deflate!(
+        "deflate-echo-16k",
+        "echo, 16 KiB of JSON, 8 outstanding",
+        16 * 1024
+    ),
+    Case {
+        name: "deflate-off-fan",
+        title: "fan-out of 2,000 B of JSON to 1,000, bursts of 16, uncompressed",
+        work: Work::FanDeflate {
+            payload: 2000,
+            deflate: false,
+        },
+        metrics: &[cpu("CPU per delivery", &[])],
+    },
+    Case {
+        name: "deflate-fan",
+        title: "the same, compressed",
+        work: Work::FanDeflate {
+            payload: 2000,
+            deflate: true,
+        },
+        metrics: &[
+            cpu(
+                "CPU per delivery",
+                &[Itself(1.15, "deflate-off-fan"), BestPeer(0.5)],
+            ),
+            WIRE_BYTES,
         ],
     },
     Case {

@@ -33,6 +33,7 @@ pub struct Sample {
 }
 
 const CONNECTIONS: usize = 100;
+const DEFLATE_DEPTH: usize = 8;
 /// Over the time that is asked for: opening, warming up, waiting for the last answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +56,12 @@ impl Bench {
     fn load(&self, work: Work, server: &Server) -> Result<Sample> {
         let (role, payload, depth) = match work {
             Work::Echo { payload, depth } => (Role::Echo, payload, depth),
+            Work::EchoDeflate { payload } => (Role::EchoDeflate, payload, DEFLATE_DEPTH),
             Work::Fan { .. } | Work::Offered { .. } => (Role::Fan, 200, 1),
+            Work::FanDeflate { payload, deflate } => {
+                let role = if deflate { Role::FanDeflate } else { Role::Fan };
+                (role, payload, 1)
+            }
             Work::Idle {
                 subscribed: true, ..
             } => (Role::Subscribed, 125, 1),
@@ -96,6 +102,17 @@ impl Bench {
                 "fanout {url} --connections {subscribers} --burst {burst} --payload 200 \
                  --duration {seconds} --warmup {warmup}"
             ),
+            Work::EchoDeflate { payload } => format!(
+                "echo {url} --connections {CONNECTIONS} --payload {payload} --pipeline {DEFLATE_DEPTH} --deflate \
+                 --duration {seconds} --warmup {warmup}"
+            ),
+            Work::FanDeflate { payload, deflate } => {
+                let flag = if deflate { "--deflate" } else { "" };
+                format!(
+                    "fanout {url} --connections 1000 --burst 16 --payload {payload} --payload-kind json {flag} \
+                     --duration {seconds} --warmup {warmup}"
+                )
+            }
             Work::Offered { subscribers, rate } => format!(
                 "fanout {url} --connections {subscribers} --rate {rate} --payload 200 \
                  --duration {seconds} --warmup {warmup}"
@@ -142,9 +159,13 @@ fn read(work: Work, report: &Value) -> Result<Sample> {
         let number = value[name].as_f64();
         number.ok_or_else(|| format!("no {name} in the report").into())
     };
-    let figures = match work {
-        Work::Echo { .. } => vec![("cpu_ns", number(server, "cpu_per_message_ns")?)],
-        Work::Fan { .. } => vec![("cpu_ns", number(server, "cpu_per_delivery_ns")?)],
+    let mut figures = match work {
+        Work::Echo { .. } | Work::EchoDeflate { .. } => {
+            vec![("cpu_ns", number(server, "cpu_per_message_ns")?)]
+        }
+        Work::Fan { .. } | Work::FanDeflate { .. } => {
+            vec![("cpu_ns", number(server, "cpu_per_delivery_ns")?)]
+        }
         Work::Offered { .. } => vec![
             ("per_second", number(report, "deliveries_per_second")?),
             ("p99_us", number(&report["latency_us"], "p99")?),
@@ -163,6 +184,20 @@ fn read(work: Work, report: &Value) -> Result<Sample> {
     }
     if let Some(errors) = report["errors"].as_object() {
         faults.extend(errors.iter().map(|(name, count)| format!("{count} {name}")));
+    }
+    let deflate = &report["deflate"];
+    if deflate.is_object() {
+        let (agreed, all) = (&deflate["connections"], &report["connections"]);
+        if agreed != all {
+            faults.push(format!("{agreed} of {all} connections compress"));
+        }
+        let bytes = number(deflate, "compressed_bytes")? / number(deflate, "messages")?;
+        figures.extend(bytes.is_finite().then_some(("wire_bytes", bytes)));
+        let share = number(deflate, "messages")? / number(report, "deliveries")?;
+        if share < 0.99 {
+            let percent = share * 100.0;
+            faults.push(format!("{percent:.0} % of the messages came compressed"));
+        }
     }
     let saturated = report["saturated"].as_str().map(str::to_owned);
     Ok(Sample {

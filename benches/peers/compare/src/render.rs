@@ -16,10 +16,13 @@ pub const NAMES: [&str; 10] = server::NAMES;
 
 /// The sections, and which cases stand in each.
 type Section = (&'static str, fn(&Work) -> bool);
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("Echo", |work| matches!(work, Work::Echo { .. })),
     ("Fan-out", |work| {
         matches!(work, Work::Fan { .. } | Work::Offered { .. })
+    }),
+    ("Deflate", |work| {
+        matches!(work, Work::EchoDeflate { .. } | Work::FanDeflate { .. })
     }),
     ("Connections", |work| {
         matches!(work, Work::Connect | Work::Idle { .. })
@@ -158,6 +161,10 @@ pub fn verdicts(results: &Results, case: &Case, metric: &Metric) -> Vec<Verdict>
             let best = figures.min_by(|a, b| a.1.total_cmp(&b.1));
             let name = best.map_or("the best peer", |(name, _)| name);
             ratio(limit, best.map(|(_, figure)| figure), name.into())
+        }
+        Goal::Itself(limit, other) => {
+            let figure = results.figure(other, "dunlin", metric.key);
+            ratio(limit, figure, "uncompressed".into())
         }
         Goal::AtMost(limit) => absolute("≤", limit, dunlin.map(|value| value <= limit)),
         Goal::AtLeast(limit) => absolute("≥", limit, dunlin.map(|value| value >= limit)),

@@ -71,6 +71,9 @@ fn measure(case: &Case, servers: &[Server], options: &Options, bench: &Bench) ->
         .iter()
         .filter(|server| match case.work {
             Work::Count(_) => server.can_be_counted(),
+            Work::EchoDeflate { .. } | Work::FanDeflate { .. } => {
+                server.can_deflate() || (server.name == "raw" && case.name == "deflate-off-fan")
+            }
             // A write per frame and socket is far from a million a second.
             Work::Offered { .. } => server.name != "raw",
             _ => true,

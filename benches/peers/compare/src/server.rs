@@ -33,6 +33,9 @@ pub enum Role {
     Echo,
     /// Every message to everybody.
     Fan,
+    /// The same two with permessage-deflate.
+    EchoDeflate,
+    FanDeflate,
     /// Connections with one subscription and nothing said: dunlin's `/ch/{channel}`; for peers the same as `Fan`.
     Subscribed,
 }
@@ -60,6 +63,9 @@ level = "error"
 [tapr]
 listen = "off"
 "#;
+
+/// What is added for compression: as all others here, every message whatever its length, at level 1 (the default).
+const DEFLATE_CONFIG: &str = "deflate = true\ndeflate_min_bytes = 0\n";
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -127,6 +133,18 @@ impl Server {
         self.kind != Kind::Node
     }
 
+    /// Whether it can compress: dunlin in a program of its own, which has the feature.
+    pub fn can_deflate(&self) -> bool {
+        match self.kind {
+            Kind::Dunlin => self.deflating().exists(),
+            _ => ["uws", "sockudo-ws", "yawc", "ws"].contains(&self.name),
+        }
+    }
+
+    fn deflating(&self) -> PathBuf {
+        self.program.with_file_name("dunlin-deflate")
+    }
+
     /// What it calls itself, or what the lock file has.
     pub fn version(&self, lock: &str) -> String {
         let said = match self.kind {
@@ -145,11 +163,18 @@ impl Server {
 
     /// The words after the command that runs it: the program and its arguments. Port 0 means any.
     fn words(&self, role: Role, port: u16, payload: usize, depth: usize) -> Result<Vec<String>> {
-        let program = self.program.to_string_lossy().into_owned();
+        let compresses = matches!(role, Role::EchoDeflate | Role::FanDeflate);
+        let program = match self.kind {
+            Kind::Dunlin if compresses => self.deflating(),
+            _ => self.program.clone(),
+        };
+        let program = program.to_string_lossy().into_owned();
         Ok(match self.kind {
             Kind::Dunlin => {
                 let file = self.program.with_file_name("compare.toml");
-                fs::write(&file, format!("listen = [\"127.0.0.1:{port}\"]\n{CONFIG}"))?;
+                let deflate = if compresses { DEFLATE_CONFIG } else { "" };
+                let text = format!("listen = [\"127.0.0.1:{port}\"]\n{deflate}{CONFIG}");
+                fs::write(&file, text)?;
                 vec![
                     program,
                     "--config".into(),
@@ -157,7 +182,12 @@ impl Server {
                 ]
             }
             Kind::Peer | Kind::Node => {
-                let mode = if role == Role::Echo { "echo" } else { "fan" };
+                let mode = match role {
+                    Role::Echo => "echo",
+                    Role::EchoDeflate => "echo-deflate",
+                    Role::FanDeflate => "fan-deflate",
+                    Role::Fan | Role::Subscribed => "fan",
+                };
                 // The load generator has two windows, which it sends in turns.
                 let cycle = 2 * depth;
                 let mut words = vec![program, port.to_string(), mode.into()];
@@ -217,8 +247,8 @@ impl Server {
 
     pub fn path(&self, role: Role) -> &'static str {
         match (self.kind, role) {
-            (Kind::Dunlin, Role::Echo) => "/echo",
-            (Kind::Dunlin, Role::Fan) => "/chat/bench",
+            (Kind::Dunlin, Role::Echo | Role::EchoDeflate) => "/echo",
+            (Kind::Dunlin, Role::Fan | Role::FanDeflate) => "/chat/bench",
             (Kind::Dunlin, Role::Subscribed) => "/ch/x",
             _ => "/",
         }
