@@ -161,6 +161,8 @@ pub struct Hub {
     /// Frames encoded and bytes in them since this turn began.
     turn_frames: usize,
     turn_bytes: usize,
+    /// Frames put into outboxes likewise.
+    turn_deliveries: usize,
     /// What connections hold of their own: unfinished messages, requests, answers. The worker counts it.
     pub(crate) held_bytes: usize,
     effects: Vec<Effect>,
@@ -185,6 +187,8 @@ pub struct Hub {
 const TURN_FRAMES_MAX: usize = 1024;
 /// Bytes likewise.
 const TURN_BYTES_MAX: usize = 1 << 20;
+/// Deliveries likewise: a few milliseconds of them. Frames alone say nothing where each has thousands of subscribers.
+const TURN_DELIVERIES_MAX: usize = 64 << 10;
 
 #[derive(Debug)]
 struct RouteEntry {
@@ -245,6 +249,7 @@ impl Hub {
             suspects: Vec::new(),
             turn_frames: 0,
             turn_bytes: 0,
+            turn_deliveries: 0,
             held_bytes: 0,
             effects: Vec::new(),
             calls: CallLoad::default(),
@@ -426,12 +431,14 @@ impl Hub {
 
     /// A turn begins.
     pub(crate) fn begin_turn(&mut self) {
-        (self.turn_frames, self.turn_bytes) = (0, 0);
+        (self.turn_frames, self.turn_bytes, self.turn_deliveries) = (0, 0, 0);
     }
 
     /// This turn has queued so much that it is time to write: what is read now waits for the next one.
     pub(crate) fn turn_is_full(&self) -> bool {
-        self.turn_frames >= TURN_FRAMES_MAX || self.turn_bytes >= TURN_BYTES_MAX
+        self.turn_frames >= TURN_FRAMES_MAX
+            || self.turn_bytes >= TURN_BYTES_MAX
+            || self.turn_deliveries >= TURN_DELIVERIES_MAX
     }
 
     /// Takes the sessions that have gone beyond a limit of their outbox, and the server's keys of their

@@ -238,6 +238,7 @@ impl Hub {
             let subscribers = std::mem::take(&mut channel.subscribers);
             let len = self.frames.get(frame).len();
             let before = receivers;
+            self.turn_deliveries += subscribers.len();
             for subscriber in &subscribers {
                 if Some(subscriber.session) != but
                     && self.deliver(subscriber.session, frame, len, stamp)
@@ -279,6 +280,7 @@ impl Hub {
             .insert_message(|out| ws::encode_message(out, message, None));
         let len = self.frames.get(frame).len();
         let mut receivers = 0;
+        self.turn_deliveries += ids.len();
         for id in ids {
             if let Some(index) = self.index_of(*id)
                 && self.deliver(index, frame, len, self.stamp)
