@@ -2,8 +2,12 @@
 
 use super::connection::{Connection, Fate, Phase, Stage};
 use super::transport::Transport;
-use super::wheel::{TICK_MS, Tick, tick_at};
-use super::worker::Core;
+use super::wheel::{Entry, TICK_MS, Tick, tick_at};
+use super::worker::{Core, TIMER, Timer, Worker};
+use crate::hub::{Context, Outcome};
+
+/// Connections whose deadline is acted upon in one turn. Thousands may have come at once, and their time is up together.
+const DEADLINES_PER_TURN: usize = 256;
 
 /// The tick that is at least `ms` after `since`.
 pub(super) fn after(since: Tick, ms: u64) -> Tick {
@@ -12,7 +16,71 @@ pub(super) fn after(since: Tick, ms: u64) -> Tick {
         .saturating_add(1)
 }
 
+impl<T: Transport> Worker<T> {
+    /// Fires the timers of handlers, then the deadlines of connections: as many as fit into a turn.
+    pub(super) fn fire_timers(&mut self) {
+        let mut fired: Vec<(Tick, Entry)> = Vec::new();
+        let (connections, timers) = (&self.connections, &self.core.timers);
+        let due_of = |entry: Entry| match entry & TIMER {
+            0 => connections.get(entry as usize).map_or(0, |c| c.armed),
+            _ => timers.get((entry & !TIMER) as usize).map_or(0, |t| t.due),
+        };
+        self.core
+            .wheel
+            .advance(self.core.now.ms, due_of, &mut fired);
+        if fired.is_empty() && self.core.overdue.is_empty() {
+            return;
+        }
+        // After a standstill much is due at once: in its order, and what the application wanted to do before
+        // anybody's time is up.
+        fired.sort_by_key(|(due, _)| *due);
+        for (_, who) in &fired {
+            if who & TIMER != 0
+                && let Some(timer) = self.core.timers.try_remove((who & !TIMER) as usize)
+            {
+                self.core.fire_timer(&timer);
+            }
+        }
+        self.carry_out_orders();
+        fired.retain(|(_, who)| who & TIMER == 0);
+        self.core.overdue.extend(fired);
+        for _ in 0..DEADLINES_PER_TURN {
+            let Some((due, who)) = self.core.overdue.pop_front() else {
+                break;
+            };
+            // One that was dropped meanwhile, or has armed anew, is not meant any more.
+            if let Some(connection) = self.connections.get_mut(who as usize)
+                && connection.armed == due
+            {
+                connection.armed = 0;
+                let fate = self.core.on_deadline(connection, who);
+                self.settle(who, fate);
+            }
+        }
+        if self.core.overdue.is_empty() {
+            self.core.overdue = Default::default();
+        }
+    }
+}
+
 impl Core {
+    fn fire_timer(&mut self, timer: &Timer) {
+        let session = match timer.session {
+            // The session may be gone by now, and its slot may have a new tenant.
+            Some(id) => match self.hub.index_of(id) {
+                Some(index) => Some(index),
+                None => return,
+            },
+            None => None,
+        };
+        if let Some(route) = self.routes.get_mut(timer.route as usize) {
+            let mut cx = Context::new(&mut self.hub, timer.route, session);
+            route
+                .handler
+                .on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
+        }
+    }
+
     /// A connection's nearest deadline, computed from what it remembers; `None`: it may stay as it is.
     pub(super) fn deadline<T>(&self, connection: &Connection<T>) -> Option<Tick> {
         let s = &self.settings;

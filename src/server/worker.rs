@@ -28,7 +28,7 @@ use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
 use super::wheel::{Entry, Tick, Wheel, tick_after, tick_at};
 use crate::http::{EncodeOptions, Response};
-use crate::hub::{ConnId, Context, Effect, Handler, Hub, Outcome, Peer, Ticket};
+use crate::hub::{ConnId, Effect, Handler, Hub, Peer, Ticket};
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
@@ -60,6 +60,8 @@ pub(crate) struct Core {
     /// Connections that are not read from until calls are done: key and generation.
     pub(crate) held: Vec<(u32, u32)>,
     pub(crate) wheel: Wheel,
+    /// Connections whose time has come, and the tick it came with: a turn looks at some of them.
+    pub(crate) overdue: VecDeque<(Tick, Entry)>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) waiting: HashMap<Ticket, (u32, u32)>,
     pub(crate) ready: VecDeque<u32>,
@@ -84,14 +86,14 @@ pub(crate) struct Route {
 }
 
 /// In the wheel, this bit marks the key of a timer; without it, an entry is the key of a connection.
-const TIMER: Entry = 1 << 31;
+pub(super) const TIMER: Entry = 1 << 31;
 
 #[derive(Debug)]
 pub(crate) struct Timer {
-    due: Tick,
-    ticket: Ticket,
-    route: u16,
-    session: Option<ConnId>,
+    pub(super) due: Tick,
+    pub(super) ticket: Ticket,
+    pub(super) route: u16,
+    pub(super) session: Option<ConnId>,
 }
 
 /// Something an operator may want to read; the driver passes it to the log.
@@ -117,6 +119,7 @@ impl<T: Transport> Worker<T> {
                 calls: Calls::new(settings.calls),
                 held: Vec::new(),
                 wheel: Wheel::new(),
+                overdue: VecDeque::new(),
                 timers: Slab::new(),
                 waiting: HashMap::new(),
                 ready: VecDeque::new(),
@@ -275,7 +278,10 @@ impl<T: Transport> Worker<T> {
         self.shed();
         #[cfg(feature = "deflate")]
         self.core.hub.note_encoded();
-        !self.core.ready.is_empty() || self.core.hub.has_dirty() || self.core.hub.has_orders()
+        !self.core.ready.is_empty()
+            || !self.core.overdue.is_empty()
+            || self.core.hub.has_dirty()
+            || self.core.hub.has_orders()
     }
 
     /// When to call [`turn`](Self::turn) even if nothing becomes ready.
@@ -352,43 +358,6 @@ impl<T: Transport> Worker<T> {
             debug_assert_eq!(connection.session().map(|s| s.0), Some(session));
             let fate = self.core.flush(connection, link);
             self.settle(link, fate);
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        let mut fired: Vec<(Tick, Entry)> = Vec::new();
-        let (connections, timers) = (&self.connections, &self.core.timers);
-        let due_of = |entry: Entry| match entry & TIMER {
-            0 => connections.get(entry as usize).map_or(0, |c| c.armed),
-            _ => timers.get((entry & !TIMER) as usize).map_or(0, |t| t.due),
-        };
-        self.core
-            .wheel
-            .advance(self.core.now.ms, due_of, &mut fired);
-        if fired.is_empty() {
-            return;
-        }
-        // After a standstill much is due at once: in its order, and what the application wanted to do before
-        // anybody's time is up.
-        fired.sort_by_key(|(due, _)| *due);
-        for (_, who) in &fired {
-            if who & TIMER != 0
-                && let Some(timer) = self.core.timers.try_remove((who & !TIMER) as usize)
-            {
-                self.core.fire_timer(&timer);
-            }
-        }
-        self.carry_out_orders();
-        for (due, who) in fired {
-            // One that was dropped above, or has armed anew, is not meant any more.
-            if who & TIMER == 0
-                && let Some(connection) = self.connections.get_mut(who as usize)
-                && connection.armed == due
-            {
-                connection.armed = 0;
-                let fate = self.core.on_deadline(connection, who);
-                self.settle(who, fate);
-            }
         }
     }
 
@@ -594,23 +563,6 @@ impl Core {
             self.notices.push(Notice { kind, text: text() });
         } else {
             self.hub.metrics.log_lines_dropped_total += 1;
-        }
-    }
-
-    fn fire_timer(&mut self, timer: &Timer) {
-        let session = match timer.session {
-            // The session may be gone by now, and its slot may have a new tenant.
-            Some(id) => match self.hub.index_of(id) {
-                Some(index) => Some(index),
-                None => return,
-            },
-            None => None,
-        };
-        if let Some(route) = self.routes.get_mut(timer.route as usize) {
-            let mut cx = Context::new(&mut self.hub, timer.route, session);
-            route
-                .handler
-                .on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
         }
     }
 
