@@ -68,6 +68,8 @@ pub(crate) struct Http {
     pub(crate) seeker: HeadSeeker,
     /// Bytes received and not used yet.
     pub(crate) input: Vec<u8>,
+    /// There may be whole requests in `input`: the turn had enough before they were looked at.
+    pub(crate) has_more: bool,
     /// Answers not yet written; the first `written` bytes are.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
@@ -239,6 +241,7 @@ impl Http {
             stage: Stage::Head,
             seeker: HeadSeeker::default(),
             input: Vec::new(),
+            has_more: false,
             output: Vec::new(),
             written: 0,
             since,
@@ -250,6 +253,15 @@ impl Http {
     /// More answers wait to be written than may: no further request is looked at.
     pub(crate) fn is_stalled(&self) -> bool {
         self.unwritten().len() > OUTPUT_BYTES_MAX
+    }
+
+    /// Lets go of what was written, once it is more than what was not. Whoever never takes the last byte would
+    /// otherwise be remembered everything that was ever said to him.
+    pub(crate) fn forget_written(&mut self) {
+        if self.written > self.unwritten().len() {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
     }
 
     pub(crate) fn unwritten(&self) -> &[u8] {

@@ -14,6 +14,11 @@ use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
 use crate::ws::deflate;
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 
+/// Requests of one connection in one go. One read may hold thousands, and each may publish.
+const REQUESTS_PER_READ: u32 = 64;
+/// What going on with such a read counts for in a turn that is bounded in bytes: a turn takes a thousand requests.
+const MORE_REQUESTS_BYTES: usize = 64 << 10;
+
 impl Core {
     /// One unit of work for a ready connection; answers how many bytes were read too.
     pub(super) fn work<T: Transport>(
@@ -36,7 +41,7 @@ impl Core {
                 let may_write = connection.writable && !http.unwritten().is_empty();
                 let may_read =
                     matches!(http.stage, Stage::Head | Stage::Body(_)) && !http.is_stalled();
-                may_write || (may_read && connection.readable)
+                may_write || (may_read && (connection.readable || http.has_more))
             }
             Phase::Open(open) => {
                 let backlog = open.extra.as_ref().is_some_and(|e| !e.backlog.is_empty());
@@ -60,17 +65,15 @@ impl Core {
         if self.is_stalled(connection) {
             return (Fate::Keep, 0);
         }
-        if was_stalled {
-            // Requests that came while the answers could not be written are still in the buffer. Their time
-            // begins now.
-            if let Phase::Http(http) = &mut connection.phase {
-                http.since = tick_at(self.now.ms);
-            }
-            return (self.feed(connection, key, &mut []), 0);
-        }
         let Phase::Http(http) = &mut connection.phase else {
             return (Fate::Keep, 0);
         };
+        if was_stalled || http.has_more {
+            // Requests that came while the answers could not be written, or that were too many for one turn, are
+            // still in the buffer. Their time begins now.
+            http.since = tick_at(self.now.ms);
+            return (self.feed(connection, key, &mut []), MORE_REQUESTS_BYTES);
+        }
         if !connection.readable || !matches!(http.stage, Stage::Head | Stage::Body(_)) {
             return (Fate::Keep, 0);
         }
@@ -115,6 +118,7 @@ impl Core {
         let Phase::Http(http) = &mut connection.phase else {
             return Fate::Keep;
         };
+        http.has_more = false;
         if http.input.is_empty() {
             if http.answered > 0 && matches!(http.stage, Stage::Head) && !fresh.is_empty() {
                 // The first byte of a later request: from here on it has its time.
@@ -134,6 +138,7 @@ impl Core {
         key: u32,
         mut data: &mut [u8],
     ) -> Fate {
+        let mut heads = 0;
         loop {
             let Phase::Http(http) = &mut connection.phase else {
                 return Fate::Keep;
@@ -143,6 +148,13 @@ impl Core {
                     if data.is_empty() {
                         break;
                     }
+                    if heads == REQUESTS_PER_READ || self.hub.turn_is_full() {
+                        // Others have their turn, and what was published goes out before there is more of it.
+                        http.has_more = true;
+                        http.input.extend_from_slice(data);
+                        break;
+                    }
+                    heads += 1;
                     let end = match http.seeker.seek(data, &self.settings.head) {
                         Ok(Some(end)) => end,
                         Ok(None) => {
@@ -502,10 +514,10 @@ impl Core {
 
     /// A request has taken too long.
     pub(super) fn http_deadline<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
-        let has_more = connection.queued && connection.readable;
         let Phase::Http(http) = &mut connection.phase else {
             return Fate::Keep;
         };
+        let has_more = connection.queued && (connection.readable || http.has_more);
         match http.stage {
             // It has sent something that we have not read yet: nobody is accused unheard.
             Stage::Head | Stage::Body(_) if has_more => Fate::Keep,
@@ -554,6 +566,7 @@ impl Core {
             }
         }
         if !http.unwritten().is_empty() {
+            http.forget_written();
             return Fate::Keep;
         }
         http.output = Vec::new();
