@@ -136,7 +136,12 @@ impl Child {
 
     /// Sends SIGTERM to the process alone.
     pub(crate) fn terminate(&self) {
-        signal("TERM", &self.process.id().to_string());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal to the process alone.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, &self.process.id().to_string());
     }
 
     #[track_caller]
