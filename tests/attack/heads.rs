@@ -253,7 +253,7 @@ fn bad(arena: &mut Arena) -> String {
 /// Clients that ask for much in one go and take the answers a byte at a time.
 fn sipping(arena: &mut Arena) -> String {
     let (address, count) = (arena.main(), arena.pick(20, 100));
-    let time = arena.pick(Duration::from_secs(2), Duration::from_secs(45));
+    let time = arena.pick(Duration::from_secs(2), Duration::from_secs(20));
     // The answers of the first fill what the kernel takes; the last one is behind them.
     let request = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
     let last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
