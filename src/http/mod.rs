@@ -18,8 +18,10 @@
 //! | `head` | [`Head`]: a parsed request head; the only file that knows the tokeniser |
 //! | `target` | the forms of a request target, the grammar of an authority |
 //! | `fields` | header lines as spans, token lists, the look-ups shared by both sides |
+//! | `forwarded` | [`forwarded_nodes`]: who proxies took a request from |
 //! | `framing` | [`BodyLength`], [`ResponseBody`]: how long is the body? |
 //! | `body` | [`BodyReader`]: the body out of arriving bytes |
+//! | `proxy` | [`read_proxy_header`]: the PROXY protocol in front of a first request |
 //! | `response` | [`Response`], [`EncodeOptions`]: what is sent back |
 //! | `response_head` | [`ResponseHead`]: the client side, for callbacks and the command line |
 //! | `client` | [`AnswerReader`], [`encode_request`]: one exchange from the other side |
@@ -45,11 +47,13 @@ mod body;
 mod client;
 mod error;
 mod fields;
+mod forwarded;
 mod framing;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod head;
+mod proxy;
 mod response;
 mod response_head;
 mod seek;
@@ -59,8 +63,10 @@ mod text;
 pub use body::BodyReader;
 pub use client::{Answer, AnswerReader, encode_request};
 pub use error::HttpError;
+pub use forwarded::{ForwardedHeader, ForwardedNode, MalformedNode, forwarded_nodes};
 pub use framing::{BodyLength, ResponseBody};
 pub use head::Head;
+pub use proxy::{PROXY_HEADER_BYTES_MAX, ProxyError, ProxySource, read_proxy_header};
 pub use response::{CONTINUE, EncodeOptions, Response, reason_phrase};
 pub use response_head::ResponseHead;
 pub use seek::{HeadLimits, HeadSeeker};

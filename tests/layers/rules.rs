@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
         name: "http",
         rooms: &[],
         std_never: OUTSIDE,
-        std_even_so: &[],
+        std_even_so: ADDRESSES,
     },
     Room {
         name: "hub",
