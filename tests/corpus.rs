@@ -21,6 +21,7 @@ fn body(target: &str) -> fn(&[u8]) {
         "handshake" => dunlin::ws::fuzz::handshake,
         "http_body" => dunlin::http::fuzz::http_body,
         "http_head" => dunlin::http::fuzz::http_head,
+        "proxy_header" => dunlin::http::fuzz::proxy_header,
         "world" => dunlin::sim::fuzz::world,
         other => panic!("fuzz/corpus/{other} has no body here: add it to this match"),
     }

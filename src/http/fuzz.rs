@@ -2,7 +2,10 @@
 //!
 //! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
 
-use super::{BodyLength, BodyReader, Head, HeadLimits, HeadSeeker, HttpError, ResponseHead};
+use super::{
+    BodyLength, BodyReader, ForwardedHeader, Head, HeadLimits, HeadSeeker, HttpError,
+    PROXY_HEADER_BYTES_MAX, ProxySource, ResponseHead, forwarded_nodes, read_proxy_header,
+};
 
 /// Oracle: byte by byte equals whole, and an accepted head passes an independent, naive check of its lines.
 pub fn http_head(data: &[u8]) {
@@ -87,6 +90,49 @@ pub fn http_body(data: &[u8]) {
     }
 }
 
+/// Oracle: the cut must not matter, an answer stays whatever follows, and what a proxy encodes is read back.
+pub fn proxy_header(data: &[u8]) {
+    let mut first = None;
+    for len in 0..=data.len().min(PROXY_HEADER_BYTES_MAX + 8) {
+        let answer = read_proxy_header(data.get(..len).unwrap_or_default());
+        match (&first, answer) {
+            (None, Ok(None)) => assert!(len < PROXY_HEADER_BYTES_MAX, "a header has an end"),
+            (None, Ok(Some((end, _)))) => {
+                assert_eq!(end, len, "the end is seen with its last byte");
+                first = Some(answer);
+            }
+            (None, Err(_)) => first = Some(answer),
+            (Some(first), later) => assert_eq!(*first, later, "an answer stays"),
+        }
+    }
+    let answer = first.unwrap_or(Ok(None));
+    assert_eq!(read_proxy_header(data), answer, "byte by byte equals whole");
+
+    let Some((ip, tlvs)) = data.split_first_chunk::<16>() else {
+        return;
+    };
+    let tlvs = tlvs.get(..tlvs.len().min(400)).unwrap_or_default();
+    let source = std::net::SocketAddr::from((*ip, u16::from_be_bytes([ip[3], ip[9]])));
+    let meant = std::net::SocketAddr::new(source.ip().to_canonical(), source.port());
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x21".to_vec();
+    header.extend((36 + tlvs.len() as u16).to_be_bytes());
+    header.extend(
+        [
+            &ip[..],
+            &[7; 16],
+            &source.port().to_be_bytes(),
+            &[0, 9],
+            tlvs,
+        ]
+        .concat(),
+    );
+    let line = format!("PROXY TCP6 {} ::1 {} 9\r\n", source.ip(), source.port());
+    for header in [header, line.into_bytes()] {
+        let expected = Ok(Some((header.len(), ProxySource::Address(meant))));
+        assert_eq!(read_proxy_header(&header), expected);
+    }
+}
+
 fn seek_bytewise(data: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HttpError> {
     let mut seeker = HeadSeeker::default();
     for len in 0..=data.len() {
@@ -168,6 +214,10 @@ fn check_parts(head: &Head) {
         head.cookie("a"),
     );
     let _ = (head.has_token("connection", "upgrade"), format!("{head:?}"));
+    for header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
+        let bytes: usize = head.headers().map(|(_, value)| value.len()).sum();
+        assert!(forwarded_nodes(head, header).count() <= bytes);
+    }
 }
 
 /// Bytes consumed and whether the body is done, or the error; and the output.
