@@ -45,7 +45,11 @@ pub struct Metrics {
     /// Bytes kept of clients that keep their context.
     #[cfg(feature = "deflate")]
     pub deflate_window_bytes: u64,
+    /// Requests of trusted proxies whose header names no client that can be read.
+    pub forwarded_malformed_total: u64,
     refused: Labelled<&'static str>,
+    /// What `address_dry_run` has let pass.
+    would_refuse: Labelled<&'static str>,
     closed: Labelled<(u16, &'static str)>,
 }
 
@@ -68,6 +72,17 @@ impl Metrics {
     /// All refusals so far.
     pub fn refused_total(&self) -> u64 {
         self.refused.iter().map(|(_, n)| n).sum()
+    }
+
+    /// Counts what would have been refused but for a dry run.
+    pub fn refuse_dry(&mut self, reason: &'static str) {
+        bump(&mut self.would_refuse, reason);
+    }
+
+    /// How often `reason` was counted in a dry run.
+    pub fn would_refuse(&self, reason: &str) -> u64 {
+        let found = self.would_refuse.iter().find(|(r, _)| *r == reason);
+        found.map_or(0, |(_, n)| *n)
     }
 
     /// Counts a closed WebSocket: the close code that ended it and the side that began.
@@ -186,6 +201,11 @@ impl Metrics {
                 self.frames_dropped_total,
             ),
             (
+                "forwarded_malformed_total",
+                "Requests of trusted proxies that name no client that can be read.",
+                self.forwarded_malformed_total,
+            ),
+            (
                 "log_lines_dropped_total",
                 "Log lines not written.",
                 self.log_lines_dropped_total,
@@ -201,6 +221,19 @@ impl Metrics {
         );
         for (reason, count) in &self.refused {
             _ = writeln!(out, "dunlin_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        if !self.would_refuse.is_empty() {
+            _ = writeln!(
+                out,
+                "# HELP dunlin_would_refuse_total What a dry run let pass, by reason.\n\
+                 # TYPE dunlin_would_refuse_total counter"
+            );
+        }
+        for (reason, count) in &self.would_refuse {
+            _ = writeln!(
+                out,
+                "dunlin_would_refuse_total{{reason=\"{reason}\"}} {count}"
+            );
         }
         _ = writeln!(
             out,

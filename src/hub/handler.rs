@@ -205,7 +205,7 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Values of the route template's variables.
     pub params: &'a Params,
-    /// Where it comes from.
+    /// Where it comes from: the client that a trusted proxy names, else the other end of the transport.
     pub peer: Peer,
 }
 
@@ -289,6 +289,8 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A proxy has named the address alone.
+            Self::Tcp(addr) if addr.port() == 0 => addr.ip().fmt(f),
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix => f.write_str("unix"),
         }

@@ -173,8 +173,6 @@ pub enum AccessError {
     Origin,
     /// `Host` is a name that this listener does not answer to.
     Host,
-    /// Too many failed authentications from this address.
-    TooManyFailures,
 }
 
 impl AccessError {
@@ -184,7 +182,6 @@ impl AccessError {
             Self::NoKey | Self::WrongKey => 401,
             Self::Origin => 403,
             Self::Host => 421,
-            Self::TooManyFailures => 429,
         }
     }
 
@@ -199,9 +196,6 @@ impl AccessError {
             Self::Host => {
                 "this listener answers to addresses and to localhost only, not to other host names"
             }
-            Self::TooManyFailures => {
-                "too many failed authentications from your address: wait a minute"
-            }
         }
     }
 
@@ -212,7 +206,6 @@ impl AccessError {
             Self::WrongKey => "key_wrong",
             Self::Origin => "origin",
             Self::Host => "host",
-            Self::TooManyFailures => "auth_failures",
         }
     }
 }

@@ -12,12 +12,21 @@ use super::bucket::Bucket;
 use super::settings::AddressLimits;
 use crate::hub::Peer;
 
+/// The limit that an address has met, with the milliseconds until its bucket has a token again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Connections,
+    Handshakes(u64),
+    AuthFailures(u64),
+}
+
 /// Stands for "not limited".
 pub(crate) const EXEMPT: u32 = u32::MAX;
 
 /// Addresses remembered beyond those that are connected.
 const QUIET_ADDRESSES_MAX: usize = 8192;
 const FORGET_AFTER_MS: u64 = 60_000;
+const MINUTE_MS: u64 = 60_000;
 
 /// Per-address accounts.
 #[derive(Debug, Default)]
@@ -46,40 +55,47 @@ impl Addresses {
         }
     }
 
-    /// A connection came; `Err` if its address has as many as it may (the account is charged all the same:
-    /// call [`leave`](Self::leave) for it too).
-    pub(crate) fn arrive(&mut self, peer: Peer, now_ms: u64) -> (u32, bool) {
-        let Peer::Tcp(addr) = peer else {
-            return (EXEMPT, true);
-        };
-        if self.limits.exempt_local && peer.is_local() {
-            return (EXEMPT, true);
-        }
-        let ip = account_address(addr.ip());
-        let key = match self.by_ip.get(&ip) {
-            Some(key) => *key,
-            None => {
-                self.forget(now_ms);
-                let account = Account {
-                    ip,
-                    connections: 0,
-                    handshakes: Bucket::default(),
-                    failures: Bucket::default(),
-                    seen_ms: now_ms,
-                };
-                let key = self.slab.insert(account) as u32;
-                self.by_ip.insert(ip, key);
-                key
-            }
-        };
+    /// A connection came; the second answer says if its address has as many as it may (the account is charged all
+    /// the same: call [`leave`](Self::leave) for it too). A trusted proxy is not limited: it is many.
+    pub(crate) fn arrive(&mut self, peer: Peer, trusted: bool, now_ms: u64) -> (u32, Option<Over>) {
+        let key = self.account(peer, trusted, now_ms);
         let Some(account) = self.slab.get_mut(key as usize) else {
-            return (EXEMPT, true);
+            return (EXEMPT, None);
         };
         self.connected += usize::from(account.connections == 0);
         account.connections += 1;
-        account.seen_ms = now_ms;
         let max = self.limits.connections_max;
-        (key, max == 0 || account.connections <= max)
+        let over = max != 0 && account.connections > max;
+        (key, over.then_some(Over::Connections))
+    }
+
+    /// The account of an address, to be charged at once: without a connection it may be forgotten when the next
+    /// address comes.
+    pub(crate) fn account(&mut self, peer: Peer, trusted: bool, now_ms: u64) -> u32 {
+        let Peer::Tcp(addr) = peer else {
+            return EXEMPT;
+        };
+        if trusted || (self.limits.exempt_local && peer.is_local()) {
+            return EXEMPT;
+        }
+        let ip = account_address(addr.ip());
+        if let Some(key) = self.by_ip.get(&ip) {
+            if let Some(account) = self.slab.get_mut(*key as usize) {
+                account.seen_ms = now_ms;
+            }
+            return *key;
+        }
+        self.forget(now_ms);
+        let account = Account {
+            ip,
+            connections: 0,
+            handshakes: Bucket::default(),
+            failures: Bucket::default(),
+            seen_ms: now_ms,
+        };
+        let key = self.slab.insert(account) as u32;
+        self.by_ip.insert(ip, key);
+        key
     }
 
     /// A connection of this account is gone.
@@ -91,24 +107,23 @@ impl Addresses {
         }
     }
 
-    /// Whether one more opening handshake is within the rate.
-    pub(crate) fn handshake(&mut self, key: u32, now_ms: u64) -> bool {
-        let limits = self.limits;
-        self.slab.get_mut(key as usize).is_none_or(|a| {
-            a.handshakes.take(
-                now_ms,
-                limits.handshakes_per_second,
-                limits.handshakes_burst,
-            )
-        })
+    /// Counts an opening handshake; answers if it is above the rate.
+    pub(crate) fn handshake(&mut self, key: u32, now_ms: u64) -> Option<Over> {
+        let (rate, burst) = (
+            self.limits.handshakes_per_second,
+            self.limits.handshakes_burst,
+        );
+        let bucket = &mut self.slab.get_mut(key as usize)?.handshakes;
+        let within = bucket.take(now_ms, rate, burst);
+        (!within).then(|| Over::Handshakes(bucket.wait_ms(now_ms, rate, 1000, burst)))
     }
 
-    /// Counts a failed authentication; `false` when there were too many in a minute.
-    pub(crate) fn auth_failure(&mut self, key: u32, now_ms: u64) -> bool {
+    /// Counts a failed authentication; answers if there were too many in a minute.
+    pub(crate) fn auth_failure(&mut self, key: u32, now_ms: u64) -> Option<Over> {
         let max = self.limits.auth_failures_per_minute;
-        self.slab
-            .get_mut(key as usize)
-            .is_none_or(|a| a.failures.take_per(now_ms, max, 60_000, max))
+        let bucket = &mut self.slab.get_mut(key as usize)?.failures;
+        let within = bucket.take_per(now_ms, max, MINUTE_MS, max);
+        (!within).then(|| Over::AuthFailures(bucket.wait_ms(now_ms, max, MINUTE_MS, max)))
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -168,17 +183,21 @@ mod tests {
             connections_max: 2,
             ..AddressLimits::default()
         });
-        let (a, ok) = addresses.arrive(peer("2001:db8::1"), 0);
-        assert!(ok && addresses.arrive(peer("2001:db8::ffff"), 0) == (a, true));
-        assert_eq!(addresses.arrive(peer("2001:db8::2"), 0), (a, false));
-        assert!(addresses.arrive(peer("2001:db8:0:1::2"), 0).1);
-        assert_eq!(addresses.arrive(peer("127.0.0.1"), 0), (EXEMPT, true));
+        let mut arrive = |ip| addresses.arrive(peer(ip), false, 0);
+        let (a, over) = arrive("2001:db8::1");
+        assert_eq!(over, None);
+        assert_eq!(arrive("2001:db8::ffff"), (a, None));
+        assert_eq!(arrive("2001:db8::2"), (a, Some(Over::Connections)));
+        assert_eq!(arrive("2001:db8:0:1::2").1, None);
+        assert_eq!(arrive("127.0.0.1"), (EXEMPT, None));
+        let proxy = addresses.arrive(peer("2001:db8::3"), true, 0);
+        assert_eq!(proxy, (EXEMPT, None));
         assert_eq!(addresses.connected(), 2);
         for _ in 0..3 {
             addresses.leave(a, 0);
         }
         assert_eq!(addresses.connected(), 1);
-        assert!(addresses.arrive(peer("2001:db8::2"), 0).1);
+        assert_eq!(addresses.arrive(peer("2001:db8::2"), false, 0).1, None);
     }
 
     #[test]
@@ -186,7 +205,7 @@ mod tests {
         let mut addresses = Addresses::new(AddressLimits::default());
         for n in 0..50_000_u32 {
             let ip = IpAddr::V4(std::net::Ipv4Addr::from(0x0a00_0000 + n));
-            let (key, _) = addresses.arrive(Peer::Tcp((ip, 1).into()), u64::from(n));
+            let (key, _) = addresses.arrive(Peer::Tcp((ip, 1).into()), false, u64::from(n));
             addresses.leave(key, u64::from(n));
             assert!(addresses.slab.len() <= QUIET_ADDRESSES_MAX + 1);
             assert_eq!(addresses.slab.len(), addresses.by_ip.len());
@@ -196,16 +215,13 @@ mod tests {
     #[test]
     fn failed_authentications_run_out() {
         let mut addresses = Addresses::new(AddressLimits::default());
-        let (key, _) = addresses.arrive(peer("192.0.2.1"), 0);
-        assert_eq!(
-            (0..30)
-                .filter(|_| addresses.auth_failure(key, 1000))
-                .count(),
-            10
-        );
-        assert!(
-            addresses.auth_failure(key, 8_000),
-            "one more after six seconds"
-        );
+        let (key, _) = addresses.arrive(peer("192.0.2.1"), false, 0);
+        let refused = Some(Over::AuthFailures(6_000));
+        for n in 0..30 {
+            let expected = refused.filter(|_| n >= 10);
+            assert_eq!(addresses.auth_failure(key, 1000), expected);
+        }
+        let one_more = addresses.auth_failure(key, 8_000);
+        assert_eq!(one_more, None, "one more after six seconds");
     }
 }

@@ -40,6 +40,22 @@ impl Bucket {
         self.used += 1000;
         true
     }
+
+    /// Milliseconds until the next token: for one who was just told that there is none.
+    pub(crate) fn wait_ms(&self, now_ms: u64, count: u32, period_ms: u64, burst: u32) -> u64 {
+        let max = burst.max(1).saturating_mul(1000);
+        let missing = u64::from(self.used.saturating_add(1000).saturating_sub(max));
+        let per_token = u64::from(count).saturating_mul(1000).max(1);
+        let wait = missing.saturating_mul(period_ms).div_ceil(per_token);
+        let passed = (now_ms as u32).wrapping_sub(self.at);
+        wait.saturating_sub(u64::from(passed))
+    }
+
+    /// Whether nothing of it is in use any more: such a one says as much as none.
+    pub(crate) fn is_full(&self, now_ms: u64, per_second: u32) -> bool {
+        let elapsed = u64::from((now_ms as u32).wrapping_sub(self.at));
+        per_second == 0 || elapsed.saturating_mul(u64::from(per_second)) >= u64::from(self.used)
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +82,44 @@ mod tests {
             (0..1000).all(|_| Bucket::default().take(start, 0, 0)),
             "zero is no limit"
         );
+    }
+
+    #[test]
+    fn two_words_are_enough() {
+        assert_eq!(size_of::<Bucket>(), 8);
+    }
+
+    #[test]
+    fn the_wait_ends_with_a_token_and_not_before() {
+        for (count, period_ms, burst) in [
+            (2, 1000, 10),
+            (10, 60_000, 10),
+            (7, 60_000, 1),
+            (3, 1000, 4),
+        ] {
+            let mut bucket = Bucket::default();
+            let mut now = 5_000_000_000;
+            for _ in 0..100 {
+                while bucket.take_per(now, count, period_ms, burst) {}
+                let wait = bucket.wait_ms(now, count, period_ms, burst);
+                assert!(wait > 0);
+                let mut early = bucket;
+                assert!(!early.take_per(now + wait - 1, count, period_ms, burst));
+                now += wait;
+                assert!(bucket.take_per(now, count, period_ms, burst), "{count}");
+                now += wait / 3;
+            }
+        }
+    }
+
+    #[test]
+    fn full_is_who_could_spend_the_whole_burst() {
+        let mut bucket = Bucket::default();
+        let start = 5_000_000_000;
+        assert!(bucket.is_full(start, 1));
+        while bucket.take(start, 1, 50) {}
+        assert!(!bucket.is_full(start + 49_999, 1));
+        assert!(bucket.is_full(start + 50_000, 1));
     }
 
     #[test]

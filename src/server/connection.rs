@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!              accept
-//!                │            ┌───────────────────────────────┐
-//!                ▼            ▼                               │ keep-alive
-//!   Http:      Head ──▶ (Body) ──▶ handler ──▶ (Waiting) ──▶ answer ──▶ Closing ─▶ Linger
+//!        │       │            ┌───────────────────────────────┐
+//!        ▼       ▼            ▼                               │ keep-alive
+//!   Http: (Proxy) ▶ Head ──▶ (Body) ──▶ handler ──▶ (Waiting) ──▶ answer ──▶ Closing ─▶ Linger
 //!                │ 101
 //!                ▼
 //!   Open:   ws::Closing::Open ── close sent ──▶ Sent ─────┐
@@ -62,7 +62,10 @@ pub(crate) enum Phase {
 /// What a connection keeps while it speaks HTTP.
 #[derive(Debug)]
 pub(crate) struct Http {
+    /// The other end of the transport, or whom a PROXY header has named in its place.
     pub(crate) peer: Peer,
+    /// For whom the peer asks: itself, unless it is a trusted proxy.
+    pub(crate) client: Peer,
     pub(crate) listener: u16,
     pub(crate) stage: Stage,
     pub(crate) seeker: HeadSeeker,
@@ -83,6 +86,8 @@ pub(crate) struct Http {
 
 #[derive(Debug)]
 pub(crate) enum Stage {
+    /// A PROXY protocol header has to come first.
+    Proxy,
     Head,
     Body(Box<Incoming>),
     Waiting {
@@ -237,6 +242,7 @@ impl Http {
     pub(crate) fn new(peer: Peer, listener: u16, since: Tick) -> Self {
         Self {
             peer,
+            client: peer,
             listener,
             stage: Stage::Head,
             seeker: HeadSeeker::default(),
@@ -248,6 +254,11 @@ impl Http {
             answered: 0,
             accounted: 0,
         }
+    }
+
+    /// Whether what comes next is read.
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Proxy | Stage::Head | Stage::Body(_))
     }
 
     /// More answers wait to be written than may: no further request is looked at.

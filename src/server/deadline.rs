@@ -87,6 +87,8 @@ impl Core {
         match &connection.phase {
             Phase::Http(http) => {
                 let ms = match http.stage {
+                    // One time for both: the header in front is a part of the handshake.
+                    Stage::Proxy => s.handshake_timeout_ms,
                     Stage::Head if http.answered == 0 => s.handshake_timeout_ms,
                     // While its answers wait to be read, its requests are not looked at.
                     Stage::Head | Stage::Body(_) if http.is_stalled() => s.keep_alive_ms,

@@ -46,7 +46,7 @@ impl<T: Transport> Worker<T> {
         for (key, connection) in &mut self.connections {
             match &mut connection.phase {
                 Phase::Http(http) => {
-                    if matches!(http.stage, Stage::Head) && http.input.is_empty() {
+                    if matches!(http.stage, Stage::Proxy | Stage::Head) && http.input.is_empty() {
                         if http.unwritten().is_empty() {
                             idle.push(key as u32);
                         } else {

@@ -16,7 +16,6 @@
 use super::connection::{Connection, Extra, Fate, Http, Open, Phase, Stage};
 use super::transport::Transport;
 use super::worker::{Core, Worker};
-use crate::http::Response;
 use crate::hub::ConnId;
 use crate::ws::CloseCode;
 
@@ -89,15 +88,6 @@ impl Core {
     }
 }
 
-/// What a peer is told that came when memory was short.
-pub(super) fn short_of_memory() -> Response {
-    Response::problem(
-        503,
-        "the server is short of memory (setting `memory_budget_bytes`): try again later",
-    )
-    .header("Retry-After", "5")
-}
-
 impl<T: Transport> Worker<T> {
     /// Cuts those who hold most until the budget is kept, at most [`CUTS_PER_TURN`] of them. The only place that looks
     /// at all connections, and only when there is no other way.
@@ -144,7 +134,8 @@ impl Core {
                     return Fate::Drop;
                 }
                 http.input = Vec::new();
-                self.answer(http, short_of_memory(), false, false);
+                let refusal = self.short_of_memory();
+                self.answer(http, refusal.response(), false, false);
                 self.write_http(connection)
             }
             Phase::Open(open) => {

@@ -14,6 +14,8 @@
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
+//! | `proxies.rs` | trusted proxies, and whom they speak for |
+//! | `refusals.rs` | 429 and 503: the rule, its value, when to come back |
 //! | `settings.rs` | every limit with its default |
 //! | `inspect.rs` | what the simulated world asks |
 //! | `transport.rs` | [`Transport`], the seam where tests put simulated sockets |
@@ -31,6 +33,8 @@ mod drain;
 mod inspect;
 mod memory;
 mod open;
+mod proxies;
+mod refusals;
 mod requests;
 mod router;
 mod settings;
@@ -41,6 +45,7 @@ mod worker;
 
 pub use access::{AccessError, Keys, Origins};
 pub use calls::Want;
+pub use proxies::{ProxySettings, TrustedProxy, TrustedProxyError};
 #[cfg(feature = "cli")]
 pub(crate) use router::Router;
 pub use router::{On, RouteError};

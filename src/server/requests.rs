@@ -2,14 +2,15 @@
 
 use super::access::AccessError;
 use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage};
-use super::memory::short_of_memory;
+use super::proxies::Introduced;
+use super::refusals::Refusal;
 use super::router::NoRoute;
 use super::transport::Transport;
 use super::wheel::tick_at;
-use super::worker::{Core, draining_response};
+use super::worker::Core;
 use super::{ReadOutcome, read_some};
 use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
-use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
+use crate::hub::{Context, Params, Peer, Reply, Request, Ticket, Upgrade};
 #[cfg(feature = "deflate")]
 use crate::ws::deflate;
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
@@ -18,6 +19,12 @@ use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 const REQUESTS_PER_READ: u32 = 64;
 /// What going on with such a read counts for in a turn that is bounded in bytes: a turn takes a thousand requests.
 const MORE_REQUESTS_BYTES: usize = 64 << 10;
+
+/// Why a route is closed to a request.
+enum Denied {
+    Access(AccessError),
+    TooMany(Refusal),
+}
 
 impl Core {
     /// One unit of work for a ready connection; answers how many bytes were read too.
@@ -39,8 +46,7 @@ impl Core {
         match &connection.phase {
             Phase::Http(http) => {
                 let may_write = connection.writable && !http.unwritten().is_empty();
-                let may_read =
-                    matches!(http.stage, Stage::Head | Stage::Body(_)) && !http.is_stalled();
+                let may_read = http.is_reading() && !http.is_stalled();
                 may_write || (may_read && (connection.readable || http.has_more))
             }
             Phase::Open(open) => {
@@ -74,7 +80,7 @@ impl Core {
             http.since = tick_at(self.now.ms);
             return (self.feed(connection, key, &mut []), MORE_REQUESTS_BYTES);
         }
-        if !connection.readable || !matches!(http.stage, Stage::Head | Stage::Body(_)) {
+        if !connection.readable || !http.is_reading() {
             return (Fate::Keep, 0);
         }
         let mut receive = std::mem::take(&mut self.receive);
@@ -144,6 +150,14 @@ impl Core {
                 return Fate::Keep;
             };
             match &mut http.stage {
+                Stage::Proxy => match self.read_introduction(http, &mut connection.account, data) {
+                    Introduced::After(end) => data = &mut data[end..],
+                    Introduced::NotYet => {
+                        http.input.extend_from_slice(data);
+                        break;
+                    }
+                    Introduced::Refused => return Fate::Drop,
+                },
                 Stage::Head => {
                     if data.is_empty() {
                         break;
@@ -175,6 +189,7 @@ impl Core {
                             break;
                         }
                     };
+                    self.learn_client(http, &head);
                     let found = match self.router.find(http.listener, head.path()) {
                         Ok(found) => found,
                         Err(no_route) => {
@@ -231,8 +246,9 @@ impl Core {
         (route, params): (u16, Params),
         body_pending: bool,
     ) {
-        if let Err(error) = self.check_access(account, &head, route) {
-            self.refuse_access(http, &head, route, error);
+        let account = self.account_of(http, account);
+        if let Err(denied) = self.check_access(http.client, account, &head, route) {
+            self.refuse_access(http, &head, route, denied);
             return;
         }
         let prepared = head.body().and_then(|length| {
@@ -241,9 +257,8 @@ impl Core {
         });
         match prepared {
             Ok((reader, _)) if !reader.is_done() && self.is_short_of_memory() => {
-                // Before reading on, so what follows the head would be guesswork.
-                self.hub.metrics.refuse("memory_budget");
-                self.answer(http, short_of_memory(), false, false);
+                let refusal = self.short_of_memory();
+                self.refuse_for(http, &head, &refusal);
             }
             Ok((reader, expects_continue)) => {
                 if expects_continue && !reader.is_done() && body_pending {
@@ -273,7 +288,7 @@ impl Core {
             head: &incoming.head,
             body: &incoming.body,
             params: &incoming.params,
-            peer: http.peer,
+            peer: http.client,
         };
         let head_only = incoming.head.method() == "HEAD";
         let keep_alive = incoming.head.keep_alive();
@@ -346,27 +361,16 @@ impl Core {
                 for (name, value) in refusal.headers() {
                     response = response.header(*name, *value);
                 }
-                self.refuse(http, head, response, refusal.name());
+                self.refuse(http, head, response, refusal.name(), None);
                 return self.write_http(connection);
             }
         };
-        if self.drain.is_some() {
-            self.refuse(http, head, draining_response(), "draining");
+        if let Err(refusal) = self.admit(http, &mut connection.account) {
+            self.refuse_for(http, head, &refusal);
             return self.write_http(connection);
         }
-        if self.is_short_of_memory() {
-            self.refuse(http, head, short_of_memory(), "memory_budget");
-            return self.write_http(connection);
-        }
-        if !self.addresses.handshake(connection.account, self.now.ms) {
-            let rate = self.settings.address.handshakes_per_second;
-            let detail = format!("more than {rate} handshakes per second from your address");
-            let response = Response::problem(429, &detail).header("Retry-After", "1");
-            self.refuse(http, head, response, "address_handshakes");
-            return self.write_http(connection);
-        }
-        if let Err(error) = self.check_access(connection.account, head, route) {
-            self.refuse_access(http, head, route, error);
+        if let Err(denied) = self.check_access(http.client, connection.account, head, route) {
+            self.refuse_access(http, head, route, denied);
             return self.write_http(connection);
         }
         let session = self.hub.open(key, route);
@@ -374,7 +378,7 @@ impl Core {
             head,
             body: &[],
             params,
-            peer: http.peer,
+            peer: http.client,
         };
         let entry = &mut self.routes[route as usize];
         let mut cx = Context::new(&mut self.hub, route, Some(session));
@@ -386,7 +390,7 @@ impl Core {
             Upgrade::Accept(accept) => accept,
             Upgrade::Refuse(response) => {
                 self.hub.remove(session);
-                self.refuse(http, head, response, "handler");
+                self.refuse(http, head, response, "handler", None);
                 return self.write_http(connection);
             }
         };
@@ -440,26 +444,35 @@ impl Core {
         self.consume(connection, rest)
     }
 
-    fn check_access(&mut self, account: u32, head: &Head, route: u16) -> Result<(), AccessError> {
+    fn check_access(
+        &mut self,
+        client: Peer,
+        account: u32,
+        head: &Head,
+        route: u16,
+    ) -> Result<(), Denied> {
         let settings = &self.routes[route as usize].settings;
-        settings.origins.check(head)?;
-        let checked = settings.keys.check(head);
-        if checked.is_err() && !self.addresses.auth_failure(account, self.now.ms) {
-            return Err(AccessError::TooManyFailures);
+        settings.origins.check(head).map_err(Denied::Access)?;
+        let Err(error) = settings.keys.check(head) else {
+            return Ok(());
+        };
+        if let Some(over) = self.addresses.auth_failure(account, self.now.ms) {
+            self.refuse_address(client, over).map_err(Denied::TooMany)?;
         }
-        checked
+        Err(Denied::Access(error))
     }
 
-    fn refuse_access(&mut self, http: &mut Http, head: &Head, route: u16, error: AccessError) {
+    fn refuse_access(&mut self, http: &mut Http, head: &Head, route: u16, denied: Denied) {
+        let error = match denied {
+            Denied::Access(error) => error,
+            Denied::TooMany(refusal) => return self.refuse_for(http, head, &refusal),
+        };
         let status = self.routes[route as usize].settings.keys.status(error);
         let mut response = Response::problem(status, error.detail());
         if status == 401 {
             response = response.header("WWW-Authenticate", "Bearer");
         }
-        if status == 429 {
-            response = response.header("Retry-After", "60");
-        }
-        self.refuse(http, head, response, error.name());
+        self.refuse(http, head, response, error.name(), None);
     }
 
     fn refuse_route(&mut self, http: &mut Http, head: &Head, no_route: NoRoute) {
@@ -476,20 +489,29 @@ impl Core {
                 "path_escape",
             ),
         };
-        self.refuse(http, head, response, reason);
+        self.refuse(http, head, response, reason, None);
     }
 
     /// Answers, counts, notes. The connection is kept only if nothing of this request can still be under way:
     /// behind an unread body or a refused upgrade, what follows would be guesswork.
-    fn refuse(&mut self, http: &mut Http, head: &Head, response: Response, reason: &'static str) {
+    pub(super) fn refuse(
+        &mut self,
+        http: &mut Http,
+        head: &Head,
+        response: Response,
+        reason: &'static str,
+        why: Option<&str>,
+    ) {
         self.hub.metrics.refuse(reason);
-        let (peer, status) = (http.peer, response.status);
+        let (client, status) = (http.client, response.status);
         self.notice(reason, || {
-            format!(
-                "refused {} {} from {peer}: {status} ({reason})",
-                head.method(),
-                head.path()
-            )
+            let (method, path) = (head.method(), head.path());
+            let mut text = format!("refused {method} {path} from {client}: {status} ({reason})");
+            if let Some(why) = why {
+                text.push_str(": ");
+                text.push_str(why);
+            }
+            text
         });
         let is_whole = head.body() == Ok(BodyLength::None) && !ws::wants_upgrade(head.headers());
         let keep_alive = is_whole && head.keep_alive();
@@ -498,6 +520,7 @@ impl Core {
 
     fn refuse_http(&mut self, http: &mut Http, error: HttpError) {
         self.hub.metrics.refuse(error.name());
+        // A head that cannot be read names no client.
         let peer = http.peer;
         self.notice(error.name(), || {
             format!(
@@ -520,7 +543,14 @@ impl Core {
         let has_more = connection.queued && (connection.readable || http.has_more);
         match http.stage {
             // It has sent something that we have not read yet: nobody is accused unheard.
-            Stage::Head | Stage::Body(_) if has_more => Fate::Keep,
+            _ if http.is_reading() && has_more => Fate::Keep,
+            // Whoever has not said for whom it speaks is not spoken to.
+            Stage::Proxy => {
+                if !http.input.is_empty() {
+                    self.hub.metrics.refuse("proxy_header_timeout");
+                }
+                Fate::Drop
+            }
             Stage::Head | Stage::Body(_) if http.is_stalled() => Fate::Drop,
             Stage::Head if http.input.is_empty() => Fate::Drop,
             Stage::Head | Stage::Body(_) => {

@@ -7,6 +7,7 @@ use crate::ws::deflate::Settings as Deflate;
 use crate::ws::{CloseCode, Limits as WsLimits, Subprotocols};
 
 use super::access::{Keys, Origins};
+use super::proxies::ProxySettings;
 
 /// Limits that hold for the whole worker.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct WorkerSettings {
     pub connections_max: usize,
     /// Limits per peer address.
     pub address: AddressLimits,
+    /// Whose word is taken for who the client is.
+    pub proxies: ProxySettings,
     /// Size of the one receive buffer. Large reads make pipelined traffic cheap, and a message that lies in it whole is
     /// lent to its handler from there; untouched pages cost nothing.
     pub receive_buffer_bytes: usize,
@@ -51,6 +54,7 @@ impl Default for WorkerSettings {
             drain_timeout_ms: 30_000,
             connections_max: 960,
             address: AddressLimits::default(),
+            proxies: ProxySettings::default(),
             receive_buffer_bytes: (1 << 20) + (64 << 10),
             calls: CallSettings::default(),
             hub: HubLimits::default(),
@@ -99,8 +103,11 @@ pub struct AddressLimits {
     pub handshakes_burst: u32,
     /// Failed authentications per minute.
     pub auth_failures_per_minute: u32,
-    /// Loopback peers and Unix sockets are not limited: behind a local proxy everybody has that address.
+    /// Loopback peers and Unix sockets are not limited: behind a local proxy everybody has that address. Trusted
+    /// proxies never are; the clients they name are.
     pub exempt_local: bool,
+    /// Only count and tell who would be refused: for finding values that fit.
+    pub dry_run: bool,
 }
 
 impl Default for AddressLimits {
@@ -111,6 +118,7 @@ impl Default for AddressLimits {
             handshakes_burst: 200,
             auth_failures_per_minute: 10,
             exempt_local: true,
+            dry_run: false,
         }
     }
 }

@@ -175,41 +175,25 @@ impl<T: Transport> Worker<T> {
     pub fn accept(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
         self.core.set_time(now);
         self.core.hub.metrics.connections_total += 1;
-        let (account, within) = self.core.addresses.arrive(peer, now.ms);
-        let over = self.clients() >= self.core.settings.connections_max;
-        let http = Http::new(peer, listener, tick_at(now.ms));
+        let trusted = self.core.settings.proxies.trusts(peer);
+        let (account, over) = self.core.addresses.arrive(peer, trusted, now.ms);
+        let clients = self.clients();
+        let mut http = Http::new(peer, listener, tick_at(now.ms));
+        let (introduction, stranger) = self.core.introduces_itself(listener, peer);
+        if introduction {
+            http.stage = Stage::Proxy;
+        }
         let key = self.insert(transport, account, Phase::Http(Box::new(http)), now);
-        let refusal = if over {
-            let max = self.core.settings.connections_max;
-            let detail =
-                format!("this server has {max} connections already (setting `connections_max`)");
-            Some((
-                Response::problem(503, &detail).header("Retry-After", "5"),
-                "connections_max",
-            ))
-        } else if !within {
-            let max = self.core.settings.address.connections_max;
-            let detail = format!(
-                "your address has {max} connections already (setting `address_connections_max`)"
-            );
-            Some((
-                Response::problem(429, &detail).header("Retry-After", "5"),
-                "address_connections_max",
-            ))
-        } else if self.core.drain.is_some() {
-            Some((draining_response(), "draining"))
-        } else {
-            None
-        };
-        if let Some((response, reason)) = refusal
+        if stranger {
+            self.remove(key as u32);
+            return key;
+        }
+        let refusal = self.core.refusal_at_accept(peer, clients, over);
+        if let Some(refusal) = refusal
             && let Some(connection) = self.connections.get_mut(key)
         {
-            self.core.hub.metrics.refuse(reason);
-            self.core.notice(reason, || {
-                format!("refused a connection from {peer}: {reason}")
-            });
             if let Phase::Http(http) = &mut connection.phase {
-                self.core.answer(http, response, false, false);
+                self.core.refuse_unread(http, refusal);
             }
             if self.core.write_http(connection) == Fate::Drop {
                 self.remove(key as u32);
@@ -542,14 +526,6 @@ impl<T: Transport> Worker<T> {
 const REFUSALS_AT_ONCE: usize = 32;
 /// How often orders that arise from orders are carried out in one turn.
 const ORDER_ROUNDS: usize = 4;
-
-pub(crate) fn draining_response() -> Response {
-    Response::problem(
-        503,
-        "this server is shutting down: connect again in a moment",
-    )
-    .header("Retry-After", "1")
-}
 
 impl Core {
     fn set_time(&mut self, now: Now) {

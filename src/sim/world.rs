@@ -51,6 +51,7 @@ pub struct Connect {
     from: hub::Peer,
     listener: u16,
     cut: usize,
+    before: Vec<u8>,
     first: Vec<u8>,
     #[cfg(feature = "deflate")]
     deflate: Option<crate::ws::deflate::ClientOffer>,
@@ -66,6 +67,7 @@ impl Connect {
             from: local_peer(),
             listener: 0,
             cut: usize::MAX,
+            before: Vec::new(),
             first: Vec::new(),
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -94,12 +96,21 @@ impl Connect {
         self
     }
 
-    /// Comes from this address; text that is none means this machine.
+    /// Comes from this address, or through a Unix socket (`unix`); other text means this machine.
     #[must_use]
     pub fn from(mut self, ip: &str) -> Self {
-        if let Ok(ip) = ip.parse::<IpAddr>() {
+        if ip == "unix" {
+            self.from = hub::Peer::Unix;
+        } else if let Ok(ip) = ip.parse::<IpAddr>() {
             self.from = hub::Peer::Tcp(SocketAddr::new(ip, 40_000));
         }
+        self
+    }
+
+    /// Sends these bytes in front of the request, as a proxy does that speaks the PROXY protocol.
+    #[must_use]
+    pub fn introduced_by(mut self, bytes: &[u8]) -> Self {
+        self.before = bytes.to_vec();
         self
     }
 
@@ -242,6 +253,7 @@ impl World {
         {
             peer.deflate.offer = how.deflate;
         }
+        peer.out.extend(&how.before);
         peer.ask_upgrade(&how.target, &protocols, &headers);
         peer.out.extend(&how.first);
         drop(inner);
@@ -269,6 +281,29 @@ impl World {
             Some(answer) => answer,
             None => panic!("no answer"),
         }
+    }
+
+    /// Sends a plain HTTP request from where `how` comes from; the request itself is `request`.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub fn request_from(&mut self, how: &Connect, request: impl AsRef<[u8]>) -> Answer {
+        let mut client = self.open_from(how.from, how.listener);
+        client.send_bytes(&[&how.before, request.as_ref()].concat());
+        match client.answer() {
+            Some(answer) => answer,
+            None => panic!("no answer"),
+        }
+    }
+
+    /// A connection from where `how` comes from that has said nothing yet.
+    pub fn open_as(&mut self, how: &Connect) -> Client {
+        self.open_from(how.from, how.listener)
+    }
+
+    /// What the server has told the log since it was asked last.
+    pub fn take_notices(&mut self) -> Vec<crate::server::Notice> {
+        self.inner.borrow_mut().worker.take_notices()
     }
 
     /// The application that calls go to.

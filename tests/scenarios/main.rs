@@ -7,6 +7,7 @@
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `limits.rs` | each limit at n and n + 1 |
 //! | `memory.rs` | the memory budget |
+//! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
@@ -28,6 +29,7 @@ mod http;
 mod library;
 mod limits;
 mod memory;
+mod proxies;
 mod slow;
 mod timing;
 
