@@ -419,7 +419,7 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         "limits",
         "bad_messages_per_minute",
         0,
-        COUNT,
+        254,
         settings.session.bad_messages_per_minute
     ),
     number!(

@@ -21,6 +21,9 @@ pub struct Context<'a> {
     session: Option<u32>,
 }
 
+/// A session counts its bad messages in one byte, and that is always enough.
+pub(crate) const BAD_MESSAGES_COUNTED: u32 = 254;
+
 impl<'a> Context<'a> {
     pub(crate) fn new(hub: &'a mut Hub, route: u16, session: Option<u32>) -> Self {
         Self {
@@ -359,13 +362,13 @@ impl<'a> Context<'a> {
             session.bad_messages = 0;
         }
         session.bad_messages = session.bad_messages.saturating_add(1);
-        if max == 0 || u32::from(session.bad_messages) <= max {
+        if max == 0 || u32::from(session.bad_messages) <= max.min(BAD_MESSAGES_COUNTED) {
             return true;
         }
         self.hub.metrics.refuse("bad_messages_per_minute");
         self.close(
             CloseCode::POLICY,
-            &format!("more than {max} bad messages in a minute"),
+            &format!("more than {max} bad messages in a minute (setting bad_messages_per_minute)"),
         );
         false
     }

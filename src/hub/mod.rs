@@ -102,7 +102,7 @@ pub struct SessionLimits {
     pub slow: SlowPolicy,
     /// Most channels one session may be subscribed to.
     pub subscriptions_max: usize,
-    /// Bad messages (not JSON, unknown command) a session may send per minute.
+    /// Bad messages (not JSON, unknown command) a session may send per minute: at most 254, or 0 for any number.
     pub bad_messages_per_minute: u32,
 }
 
