@@ -195,9 +195,12 @@ impl Open {
         }
     }
 
-    /// After a long silence the buckets are full again: what says nothing any more can go.
-    pub(crate) fn tidy(&mut self) {
+    /// What says nothing any more can go. Most buckets are full again after a silence; one with a slow rate is not,
+    /// and who is silent now and then would have a new burst each time.
+    pub(crate) fn tidy(&mut self, now_ms: u64, messages_per_second: u32, control_per_second: u32) {
         if let Some(extra) = &self.extra
+            && extra.messages.is_full(now_ms, messages_per_second)
+            && extra.controls.is_full(now_ms, control_per_second)
             && extra.pong.is_none()
             && extra.backlog.is_empty()
             && extra.message_since == 0

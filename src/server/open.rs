@@ -22,6 +22,9 @@ const GATHER_FRAME_BYTES_MAX: usize = 4 << 10;
 /// Frames in one gathered write.
 const GATHER_SLICES: usize = 16;
 
+/// What ends the reason of a close for pings and pongs.
+const CONTROL_LIMIT: &str = "control frames per second (setting control_per_second)";
+
 impl Core {
     pub(super) fn work_open<T: Transport>(
         &mut self,
@@ -125,13 +128,8 @@ impl Core {
                     let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
                     if !Extra::message_is_within(&mut open.extra, self.now.ms, rate, burst) {
                         let code = settings.rate_code;
-                        self.hub.metrics.refuse("message_rate");
-                        self.begin_close(
-                            open,
-                            code,
-                            &format!("more than {rate} messages per second"),
-                            false,
-                        );
+                        let limit = "messages per second (setting messages_per_second)";
+                        self.close_for_rate(open, code, "message_rate", rate, limit);
                         continue;
                     }
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
@@ -143,13 +141,8 @@ impl Core {
                     if open.closing.is_open() {
                         let (rate, burst) = (settings.control_per_second, settings.control_burst);
                         if !Extra::control_is_within(&mut open.extra, self.now.ms, rate, burst) {
-                            self.hub.metrics.refuse("control_rate");
-                            self.begin_close(
-                                open,
-                                CloseCode::POLICY,
-                                "too many control frames",
-                                false,
-                            );
+                            let code = CloseCode::POLICY;
+                            self.close_for_rate(open, code, "control_rate", rate, CONTROL_LIMIT);
                             continue;
                         }
                         if self.hub.outbox_is_empty(open.session) {
@@ -168,8 +161,8 @@ impl Core {
                     }
                     let (rate, burst) = (settings.control_per_second, settings.control_burst);
                     if !Extra::control_is_within(&mut open.extra, self.now.ms, rate, burst) {
-                        self.hub.metrics.refuse("control_rate");
-                        self.begin_close(open, CloseCode::POLICY, "too many control frames", false);
+                        let code = CloseCode::POLICY;
+                        self.close_for_rate(open, code, "control_rate", rate, CONTROL_LIMIT);
                         continue;
                     }
                 }
@@ -291,6 +284,28 @@ impl Core {
         Fate::Keep
     }
 
+    /// A client is faster than its route allows: it is told how fast that is.
+    fn close_for_rate(
+        &mut self,
+        open: &mut Open,
+        code: CloseCode,
+        kind: &'static str,
+        rate: u32,
+        limit: &str,
+    ) {
+        if !open.closing.is_open() {
+            return; // It goes already, for another reason.
+        }
+        self.hub.metrics.refuse(kind);
+        let reason = format!("more than {rate} {limit}");
+        let session = self.hub.conn_id(open.session);
+        self.notice(kind, || {
+            let id = session.map(|s| s.to_string()).unwrap_or_default();
+            format!("closed session {id}: {code} {reason}")
+        });
+        self.begin_close(open, code, &reason, false);
+    }
+
     /// Decides to close from our side: the handler is told, the close frame is queued.
     fn begin_close(&mut self, open: &mut Open, code: CloseCode, reason: &str, slow: bool) {
         if open.closing.send() {
@@ -336,8 +351,16 @@ impl Core {
             }
         }
         if self.hub.judge(session) {
-            let reason = "slow consumer: messages wait longer than they may";
-            return self.close(connection, CloseCode::TRY_LATER, reason, true);
+            let limits = self.hub.session_limits(session);
+            // A reason has room for 123 bytes: the settings are all called outbox_….
+            let reason = format!(
+                "slow consumer: over {} bytes or {} frames, or {} bytes for {} ms (settings outbox_)",
+                limits.outbox_bytes_max,
+                limits.outbox_frames_max,
+                limits.outbox_soft_bytes,
+                limits.outbox_soft_ms
+            );
+            return self.close(connection, CloseCode::TRY_LATER, &reason, true);
         }
         Fate::Keep
     }
@@ -535,6 +558,7 @@ impl Core {
         };
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
+        let (messages, controls) = (settings.messages_per_second, settings.control_per_second);
         if readable && !open.paused {
             return Fate::Keep; // It has said something that we have not read yet: nobody is accused unheard.
         }
@@ -552,13 +576,15 @@ impl Core {
             self.begin_close(
                 open,
                 CloseCode::POLICY,
-                "a message stayed unfinished for too long",
+                &format!(
+                    "a message stayed unfinished for {message} ms (setting message_timeout_ms)"
+                ),
                 false,
             );
             return Fate::Keep;
         }
         if open.since == 0 {
-            open.tidy();
+            open.tidy(self.now.ms, messages, controls);
             self.send_ping(open);
             return Fate::Keep;
         }

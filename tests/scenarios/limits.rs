@@ -2,7 +2,7 @@
 
 use crate::{App, world, world_with};
 use dunlin::server::{RouteSettings, WorkerSettings};
-use dunlin::sim::{Connect, World};
+use dunlin::sim::{Client, Connect, Received, World};
 use dunlin::ws::{Limits, OpCode};
 
 #[test]
@@ -38,6 +38,71 @@ fn control_frames_per_second_and_burst() {
     client.ping(b"one too many");
     client.expect_close(1008);
     assert_eq!(world.refused("control_rate"), 1);
+}
+
+#[test]
+fn silence_refills_a_burst_no_faster_than_the_rate() {
+    let mut world = world_with(
+        |_| {},
+        |s| (s.messages_per_second, s.messages_burst) = (1, 100),
+    );
+    let mut client = world.connect("/app");
+    client.send_texts(vec!["echo"; 100]);
+    assert_eq!(client.texts().len(), 100);
+    // Long enough for a ping, which tidies up; the bucket has twenty-seven tokens again.
+    world.advance_ms(27_000);
+    client.send_texts(vec!["echo"; 27]);
+    assert_eq!(client.texts().len(), 27);
+    client.send_text("one too many");
+    client.expect_close(1008);
+}
+
+#[test]
+fn more_bad_messages_than_can_be_counted_are_too_many() {
+    let mut world = world_with(|_| {}, |s| s.session.bad_messages_per_minute = 1_000);
+    let mut client = world.connect("/app");
+    for _ in 0..3 {
+        client.send_texts(vec!["bad"; 100]);
+    }
+    assert_eq!(client.texts().len(), 254);
+    assert_eq!(world.refused("bad_messages_per_minute"), 1);
+}
+
+#[test]
+fn closes_for_a_rate_name_the_setting_and_its_value() {
+    let mut world = world_with(
+        |_| {},
+        |s| {
+            (s.messages_per_second, s.messages_burst) = (7, 9);
+            (s.control_per_second, s.control_burst) = (3, 4);
+            s.session.bad_messages_per_minute = 2;
+        },
+    );
+    let mut closed = |act: fn(&mut Client), says: [&str; 2]| {
+        let mut client = world.connect("/app");
+        act(&mut client);
+        let Some(Received::Close(1008, reason)) = client.received().pop() else {
+            panic!("not closed for {says:?}");
+        };
+        assert!(says.iter().all(|part| reason.contains(part)), "{reason}");
+    };
+    closed(
+        |client| client.send_texts(vec!["echo"; 10]),
+        ["7 messages per second", "messages_per_second"],
+    );
+    closed(
+        |client| (0..5).for_each(|_| client.ping(b"")),
+        ["3 control frames per second", "control_per_second"],
+    );
+    closed(
+        |client| client.send_texts(vec!["bad"; 3]),
+        ["2 bad messages in a minute", "bad_messages_per_minute"],
+    );
+    let notices = world.take_notices();
+    for kind in ["message_rate", "control_rate"] {
+        let told = notices.iter().find(|n| n.kind == kind).unwrap();
+        assert!(told.text.contains("per second (setting"), "{}", told.text);
+    }
 }
 
 #[test]
