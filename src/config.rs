@@ -7,6 +7,7 @@
 //! | `document.rs` | a TOML file as a tree with places |
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `build.rs` | the record put together: listeners and routes, checked |
+//! | `proxies.rs` | trusted proxies, listeners with a PROXY header |
 //! | `dialects.rs` | dialects by name, default routes |
 //! | `machine.rs` | defaults that depend on the machine |
 //! | `print.rs` | the effective settings, as TOML |
@@ -20,6 +21,7 @@ mod document;
 mod machine;
 mod nearest;
 mod print;
+mod proxies;
 mod record;
 mod table;
 mod value;

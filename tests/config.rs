@@ -174,6 +174,44 @@ fn mistakes_have_a_place_and_a_way_out() {
             "listen = []\ncontrol = \"off\"\ntapr.listen = \"off\"\n",
             "there is no address to listen on",
         ),
+        (
+            "trusted_proxies = \"lopback\"\n",
+            "FILE:1:1: `trusted_proxies`: \"lopback\" is no proxy to trust: write an address, a network \
+             (\"10.0.0.0/8\"), \"loopback\" or \"unix\", did you mean \"loopback\"?",
+        ),
+        (
+            "trusted_proxies = [\"10.0.0.1\", \"10.1.2.3/8\"]\n",
+            "\"10.1.2.3/8\" is an address within its network, did you mean \"10.0.0.0/8\"?",
+        ),
+        ("trusted_proxies = \"0.0.0.0/0\"\n", "is everybody"),
+        (
+            "forwarded_header = \"x-forwarded-fro\"\n",
+            "did you mean \"x-forwarded-for\"?",
+        ),
+        (
+            "trusted_proxies = \"unix\"\nproxy_protocol = \"mian\"\n",
+            "FILE:2:1: `proxy_protocol`: there is no listener \"mian\", did you mean \"main\"?",
+        ),
+        (
+            "proxy_protocol = \"main\"\n",
+            "FILE:1:1: `proxy_protocol` without `trusted_proxies`: nobody could connect",
+        ),
+        (
+            "[[listener]]\nname = \"edge\"\naddress = \"localhost:0\"\nproxy_protocol = true\n",
+            "FILE:1:1: `proxy_protocol` without `trusted_proxies`",
+        ),
+        (
+            "[[listener]]\nname = \"edge\"\naddress = \"localhost:0\"\nproxy_protocol = \"yes\"\n",
+            "FILE:4:18: `proxy_protocol` wants true or false",
+        ),
+        (
+            "[[listener]]\nname = \"edge\"\naddress = \"localhost:0\"\nproxy_protocl = true\n",
+            "did you mean \"proxy_protocol\"?",
+        ),
+        (
+            "[limits]\naddress_dryrun = true\n",
+            "did you mean \"address_dry_run\"?",
+        ),
     ] {
         let err = refused(text);
         assert!(err.contains(says), "{text}\n{err}");
@@ -288,10 +326,11 @@ fn the_environment_is_checked_like_the_file() {
 fn print_config_can_be_read_again() {
     let keys = TempFile::new("keys", "geheim\n");
     let text = format!(
-        "listen = [\"localhost:0\", \"127.0.0.1:0\"]\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
+        "listen = [\"localhost:0\", \"127.0.0.1:0\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\n\
+         forwarded_header = \"forwarded\"\nproxy_protocol = \"tapr\"\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
          [limits]\nmessage_bytes_max = \"128KiB\"\nsubprotocols = [\"b\", \"a\"]\n[pubsub]\nping_after_ms = \"1m\"\n\
          [hierachain]\nmode = \"guide\"\n[chat]\npresence = true\n[echo]\nmessages_per_second = 100\n\
-         [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\n\
+         [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\nproxy_protocol = true\n\
          [[route]]\npath = \"/room/{{channel}}\"\nlistener = \"edge\"\ndialect = \"pubsub\"\nslow = \"drop_oldest\"\n\
          drain_code = 1001\nclients_publish = true\nkeys = [\"k\"]\n\
          [[route]]\npath = \"/echo\"\ndialect = \"chat\"\n",

@@ -26,6 +26,9 @@ pub struct Listener {
     pub addresses: Vec<Address>,
     /// Nobody asked for it: if its port is taken, the server does without it.
     pub optional: bool,
+    /// Its own table says that connections begin with a PROXY protocol header (`proxy_protocol` at the top of the
+    /// file may say so too: [`ProxySettings::listeners`](crate::server::ProxySettings) has all of them).
+    pub declares_proxy_protocol: bool,
 }
 
 /// A route, ready to be served.
@@ -83,13 +86,14 @@ pub(super) fn written<'r>(
 }
 
 pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
-    let global = globals(&record);
+    let mut global = globals(&record);
     let mut build = Build {
         record: &record,
         problems: Vec::new(),
     };
     let listeners = build.listeners(&global);
     let tapr = build.tapr();
+    build.proxies(&mut global, &listeners);
     let routes = build.routes(&global, &listeners);
     if build.problems.is_empty() && !global.public_without_keys {
         build.refuse_public(&listeners, &routes);
@@ -144,13 +148,13 @@ impl Config {
     }
 }
 
-struct Build<'r> {
-    record: &'r Record,
+pub(super) struct Build<'r> {
+    pub(super) record: &'r Record,
     problems: Vec<Problem>,
 }
 
 impl Build<'_> {
-    fn problem(&mut self, origin: Origin, message: String) {
+    pub(super) fn problem(&mut self, origin: Origin, message: String) {
         self.problems.push(Problem::at(origin, message));
     }
 
@@ -165,19 +169,30 @@ impl Build<'_> {
         let mut listeners: Vec<Listener> = Vec::new();
         let record = self.record;
         let fixed = [
-            (MAIN, &global.listen, record.settings.origin("", "listen")),
+            (
+                MAIN,
+                &global.listen,
+                false,
+                record.settings.origin("", "listen"),
+            ),
             (
                 CONTROL,
                 &global.control,
+                false,
                 record.settings.origin("", "control"),
             ),
-            (TAPR, &global.tapr, record.settings.origin("tapr", "listen")),
+            (
+                TAPR,
+                &global.tapr,
+                false,
+                record.settings.origin("tapr", "listen"),
+            ),
         ];
-        let more = record
-            .listeners
-            .iter()
-            .map(|l| (l.name.as_str(), &l.addresses, l.origin.clone()));
-        for (name, texts, origin) in fixed.into_iter().chain(more) {
+        let more = record.listeners.iter().map(|l| {
+            let (name, proxied) = (l.name.as_str(), l.proxy_protocol);
+            (name, &l.addresses, proxied, l.origin.clone())
+        });
+        for (name, texts, declares_proxy_protocol, origin) in fixed.into_iter().chain(more) {
             if listeners.iter().any(|l| l.name == name) {
                 let message = format!("there are two listeners {name:?}");
                 self.problem(origin, message);
@@ -199,6 +214,7 @@ impl Build<'_> {
                 number,
                 addresses,
                 optional: name == TAPR && origin == Origin::Default,
+                declares_proxy_protocol,
             });
         }
         if self.problems.is_empty() && listeners.iter().all(|l| l.addresses.is_empty()) {

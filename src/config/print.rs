@@ -98,6 +98,9 @@ fn listeners(out: &mut String, config: &Config, record: &Record) {
             &format!("[{}]", addresses.join(", ")),
             origin,
         );
+        if listener.declares_proxy_protocol {
+            entry(out, "proxy_protocol", "true", origin);
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub(crate) fn origin_of(written: Option<&Written>) -> Origin {
 pub(crate) struct ListenerRecord {
     pub(crate) name: String,
     pub(crate) addresses: Vec<String>,
+    /// Connections begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: bool,
     pub(crate) origin: Origin,
 }
 
@@ -195,7 +197,7 @@ const TABLES: [&str; 8] = [
     "tapr",
 ];
 const LISTS: [&str; 2] = ["listener", "route"];
-const LISTENER_NAMES: [&str; 2] = ["name", "address"];
+const LISTENER_NAMES: [&str; 3] = ["name", "address", "proxy_protocol"];
 
 /// Variables that are not settings: of the clients, and the configuration file's own.
 const OTHER_VARIABLES: [&str; 3] = ["DUNLIN_CONFIG", "DUNLIN_URL", "DUNLIN_KEY"];
@@ -471,12 +473,20 @@ impl File<'_> {
             self.problem(at, "`address` is missing here".to_owned());
             return;
         };
+        let proxy_protocol = match table.get("proxy_protocol") {
+            None => false,
+            Some(item) => match Value::from_toml(Kind::Switch, "proxy_protocol", &item.value) {
+                Ok(value) => value == Value::Switch(true),
+                Err(message) => return self.problem(item.at, message),
+            },
+        };
         match Value::from_toml(Kind::List, "address", &address.value) {
             Ok(value) => {
                 let addresses = value.list();
                 self.record.listeners.push(ListenerRecord {
                     name,
                     addresses,
+                    proxy_protocol,
                     origin,
                 });
             }

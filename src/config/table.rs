@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::dialects::Options;
 use super::value::{Kind, Value};
 use crate::dialect::HieraChainMode;
+use crate::http::ForwardedHeader;
 use crate::hub::SlowPolicy;
 use crate::log;
 use crate::server::{RouteSettings, WorkerSettings};
@@ -36,6 +37,9 @@ pub(crate) struct Global {
     pub(crate) listen: Vec<String>,
     pub(crate) control: Vec<String>,
     pub(crate) tapr: Vec<String>,
+    /// Read into `worker.proxies` once everything is known, as are the names of listeners.
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) proxy_protocol: Vec<String>,
     pub(crate) public_without_keys: bool,
     pub(crate) default_routes: bool,
     pub(crate) worker: WorkerSettings,
@@ -51,6 +55,8 @@ impl Default for Global {
             control: vec!["localhost:2662".to_owned()],
             // Where its applications look for it.
             tapr: vec!["localhost:40010".to_owned()],
+            trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             public_without_keys: false,
             default_routes: true,
             worker: WorkerSettings::default(),
@@ -170,6 +176,16 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
     list!("", "listen", Kind::List, listen),
     list!("", "control", Kind::List, control),
     list!("tapr", "listen", Kind::List, tapr),
+    list!("", "trusted_proxies", Kind::List, trusted_proxies),
+    choice!(
+        "",
+        "forwarded_header",
+        worker.proxies.header,
+        "x-forwarded-for" = ForwardedHeader::XForwardedFor,
+        "forwarded" = ForwardedHeader::Forwarded,
+        "off" = ForwardedHeader::Off
+    ),
+    list!("", "proxy_protocol", Kind::List, proxy_protocol),
     switch!("", "public_without_keys", public_without_keys),
     switch!("", "default_routes", default_routes),
     number!("", "connections_max", 1, COUNT, worker.connections_max),
@@ -254,6 +270,7 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
         "address_exempt_local",
         worker.address.exempt_local
     ),
+    switch!("limits", "address_dry_run", worker.address.dry_run),
     number!(
         "calls",
         "connections_max",
