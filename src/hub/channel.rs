@@ -305,10 +305,16 @@ impl fmt::Display for SubscribeError {
         match self {
             Self::Name(name) => name.fmt(f),
             Self::TooManySubscriptions(max) => {
-                write!(f, "too many subscriptions: at most {max} per connection")
+                write!(
+                    f,
+                    "too many subscriptions: at most {max} per connection (setting subscriptions_max)"
+                )
             }
             Self::TooManyChannels(max) => {
-                write!(f, "too many channels: at most {max} on this server")
+                write!(
+                    f,
+                    "too many channels: at most {max} on this server (setting channels_max)"
+                )
             }
             Self::Closed => f.write_str("the connection is closed"),
         }

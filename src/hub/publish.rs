@@ -44,7 +44,8 @@ impl fmt::Display for PublishError {
             Self::Budget(bytes) => {
                 write!(
                     f,
-                    "the memory budget of {bytes} bytes is used up by waiting messages: try again later"
+                    "the memory budget of {bytes} bytes is used up by waiting messages (setting \
+                     memory_budget_bytes): try again later"
                 )
             }
         }

@@ -140,7 +140,10 @@ impl Handler for HieraChain {
         let max = shared.options.max_connections;
         if shared.members.len() >= max {
             cx.count_refusal("hierachain_connections");
-            return Upgrade::Refuse(unavailable(&format!("all {max} connections are taken")));
+            let detail = format!(
+                "all {max} connections are taken (setting `max_connections` in [hierachain])"
+            );
+            return Upgrade::Refuse(unavailable(&detail));
         }
         let chain = request.query("chain_name");
         let mode = match (shared.options.mode, &chain) {

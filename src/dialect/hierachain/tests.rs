@@ -348,7 +348,9 @@ fn guide_mode_names_the_limit_that_refuses() {
     let refused = chain.says(a, r#"{"action":"subscribe","chain_name":"orders"}"#);
     assert_eq!(
         refused,
-        error("Invalid subscription: too many subscriptions: at most 1 per connection")
+        error(
+            "Invalid subscription: too many subscriptions: at most 1 per connection (setting subscriptions_max)"
+        )
     );
     assert!(chain.status().contains(r#""chains":{"sc":1},"#));
 }
