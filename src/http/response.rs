@@ -75,6 +75,15 @@ impl Response {
         Self::new(status).with_body("application/problem+json", json.into_bytes())
     }
 
+    /// The sentence of a [`problem`](Self::problem), as it stands in the body.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        let body = std::str::from_utf8(&self.body).ok()?;
+        let (_, detail) = body
+            .strip_prefix("{\"type\":\"about:blank\",")?
+            .split_once("\"detail\":\"")?;
+        detail.strip_suffix("\"}")
+    }
+
     /// The same with one more header.
     #[must_use]
     pub fn header(
@@ -340,6 +349,8 @@ mod tests {
     fn problems_are_json() {
         let response = Response::problem(404, "no \"such\"\nthing");
         let expected = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"no \"such\"\nthing"}"#;
+        assert_eq!(response.detail(), Some(r#"no \"such\"\nthing"#));
+        assert_eq!(Response::text(200, "{}").detail(), None);
         assert_eq!(String::from_utf8(response.body).unwrap(), expected);
         assert_eq!(
             response.headers,

@@ -390,7 +390,10 @@ impl Core {
             Upgrade::Accept(accept) => accept,
             Upgrade::Refuse(response) => {
                 self.hub.remove(session);
-                self.refuse(http, head, response, "handler", None);
+                // A handler's own limits are told as ours are; what it says otherwise may not be for the log.
+                let is_limit = matches!(response.status, 429 | 503);
+                let why = response.detail().filter(|_| is_limit).map(str::to_owned);
+                self.refuse(http, head, response, "handler", why.as_deref());
                 return self.write_http(connection);
             }
         };

@@ -377,6 +377,26 @@ fn a_drain_ends_proxies_that_have_not_spoken() {
 }
 
 #[test]
+fn limits_of_a_handler_are_told_to_the_log() {
+    struct Full;
+    impl Handler for Full {
+        fn on_upgrade(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
+            let status = request.query("status").unwrap().parse().unwrap();
+            Upgrade::refuse(status, "all 3 seats are taken (setting `seats`)")
+        }
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+    }
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/full", || Full);
+    for (status, told) in [(503, true), (429, true), (403, false)] {
+        let target = format!("/full?status={status}");
+        assert_eq!(world.connect_refused(&target[..]).status(), status);
+        let text = world.take_notices().pop().unwrap().text;
+        assert_eq!(text.contains("setting `seats`"), told, "{text}");
+    }
+}
+
+#[test]
 fn refusals_of_the_whole_server_name_their_setting() {
     let mut world = world_with(|s| s.connections_max = 1, |_| {});
     world.connect("/app");
