@@ -261,6 +261,7 @@ pub(crate) fn features(separator: &str) -> String {
     let all = [
         (cfg!(feature = "cli"), "cli"),
         (cfg!(feature = "deflate"), "deflate"),
+        (cfg!(feature = "sandbox"), "sandbox"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),
         (cfg!(feature = "bench"), "bench"),

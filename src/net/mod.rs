@@ -7,6 +7,7 @@
 //! | `listener.rs` | addresses, socket options |
 //! | `socket.rs` | TCP and Unix streams as a [`Transport`](crate::server::Transport) |
 //! | `resolver.rs` | names of applications to addresses, off the loop |
+//! | `sandbox.rs` | what the process gives up when everything is open (Linux, feature `sandbox`) |
 //! | `signals.rs` | SIGTERM and SIGINT |
 //! | `client.rs` | a blocking WebSocket client for the command line and for tests |
 //!
@@ -16,6 +17,12 @@ mod client;
 mod driver;
 mod listener;
 mod resolver;
+#[cfg(all(
+    feature = "sandbox",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub mod sandbox;
 mod server;
 #[cfg(feature = "signals")]
 mod signals;
@@ -29,6 +36,13 @@ pub use listener::{Address, AddressError};
 pub use server::{Bound, Server, ServerError};
 #[cfg(feature = "signals")]
 pub use signals::exit_on_interrupt;
+
+/// Whether this build can give up what a server does not need (`sandbox`).
+pub const HAS_SANDBOX: bool = cfg!(all(
+    feature = "sandbox",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+));
 
 /// Raises the number of files this process may open to what the system allows and answers it.
 pub fn raise_open_files_max() -> usize {

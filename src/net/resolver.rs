@@ -47,6 +47,16 @@ struct Known {
     turn: usize,
 }
 
+/// Whether the system is asked for this host. Addresses and `localhost` are known without it.
+#[cfg(feature = "sandbox")]
+pub(super) fn needs_look_up(host: &str) -> bool {
+    host.parse::<IpAddr>().is_err() && !is_localhost(host)
+}
+
+fn is_localhost(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+}
+
 impl Resolver {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
@@ -69,7 +79,7 @@ impl Resolver {
         }
         let known = self.known.iter().find(|known| known.host == want.host);
         if known.is_none_or(|known| now_ms.saturating_sub(known.at_ms) > BELIEVED_MS) {
-            if want.host.eq_ignore_ascii_case("localhost") {
+            if is_localhost(&want.host) {
                 let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 self.learn(want.host.clone(), both, now_ms);
             } else {
