@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `args.rs` | what was typed, recorded |
 //! | `serve.rs` | `dunlin serve`, `dunlin check`, `--print-config` |
+//! | `sandbox.rs` | what a started server gives up, by its configuration |
 //! | `start_up.rs` | the lines a started server prints |
 //! | `client.rs` | `dunlin sub`, `dunlin pub` |
 //! | `admin.rs` | `dunlin conns`, `dunlin close` |
@@ -14,6 +15,7 @@
 mod admin;
 mod args;
 mod client;
+mod sandbox;
 mod serve;
 mod start_up;
 mod terminal;
@@ -135,7 +137,7 @@ dunlin close ID [CODE [REASON]]                   close one [1000]
       --key KEY         a key that opens the routes; clients: the key to show
       --keys-file FILE  keys, one per line
       --log-format F    text, json      --log-level L     off, error, warn, info
-      --print-config    the effective settings as TOML, with their origins
+      --print-config    the settings in force   --sandbox S  true false required
       --url BASE        clients: the server [$DUNLIN_URL, ws://localhost:2661]
                         conns, close: its control listener      [localhost:2662]
   -v, --verbose         clients: say what happens     -h, --help   -V, --version

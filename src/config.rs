@@ -55,6 +55,18 @@ pub struct Input {
     pub flags: Vec<(&'static str, &'static str, Vec<String>)>,
 }
 
+/// Whether the process gives up what it no longer needs once everything is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// As far as this build and this kernel can; what they cannot is said at start.
+    #[default]
+    On,
+    /// No.
+    Off,
+    /// Wholly, or the server does not start.
+    Required,
+}
+
 /// A configuration that was read and found good.
 #[derive(Debug)]
 pub struct Config {
@@ -62,6 +74,8 @@ pub struct Config {
     pub worker: WorkerSettings,
     /// The log.
     pub log: log::Settings,
+    /// What the process gives up.
+    pub sandbox: Sandbox,
     /// Where to listen; those without an address are switched off.
     pub listeners: Vec<Listener>,
     /// What is served, in the order of the start-up lines.
@@ -92,6 +106,12 @@ impl Config {
                 Err(in_order(problems))
             }
         }
+    }
+
+    /// Host and port of every application that is called.
+    pub fn applications(&self) -> impl Iterator<Item = (&str, u16)> {
+        let target = self.tapr.callback.iter();
+        target.map(|target| (target.host.as_str(), target.port))
     }
 
     /// The effective settings as TOML, each with a comment that says where it came from.

@@ -561,3 +561,37 @@ fn the_application_is_found_by_the_variables_of_a_manifest() {
     let err = refused("[[route]]\npath = \"/x\"\ndialect = \"tapr\"\nping_timeout_ms = 1\n");
     assert!(err.contains("unknown key \"ping_timeout_ms\""), "{err}");
 }
+
+#[test]
+fn the_sandbox_is_a_switch_with_a_third_word() {
+    let printed_with = |text: &str| {
+        let file = TempFile::new("sandbox.toml", text);
+        let args = ["check", "--print-config", "--config", file.as_str()];
+        let mut ended = run(&mut dunlin(&args));
+        ended.out = ended.out.replace(file.as_str(), "FILE");
+        printed(&ended, "sandbox")
+    };
+    assert_eq!(printed_with(""), "sandbox = true # default");
+    assert_eq!(printed_with("sandbox = true"), "sandbox = true # FILE:1:1");
+    assert_eq!(
+        printed_with("sandbox = false"),
+        "sandbox = false # FILE:1:1"
+    );
+    let wants = "`sandbox` wants one of true, false, required, this is ";
+    assert_eq!(refused("sandbox = 1"), format!("FILE:1:11: {wants}\"1\"\n"));
+    let required = "sandbox = \"required\"";
+    if dunlin::net::HAS_SANDBOX {
+        assert_eq!(printed_with(required), "sandbox = \"required\" # FILE:1:1");
+    } else {
+        let said = refused(required);
+        assert!(said.starts_with("FILE:1:1: "), "{said}");
+        assert!(said.contains("--features sandbox"), "{said}");
+    }
+    let ended = run(&mut dunlin(&["check", "--sandbox", "of"]));
+    assert_eq!(ended.code, Some(78));
+    assert!(
+        ended.err.contains("flag --sandbox: `sandbox` wants"),
+        "{}",
+        ended.err
+    );
+}

@@ -44,7 +44,7 @@ pub(crate) struct Args {
 }
 
 /// Flags that stand for settings.
-const SETTINGS: [(&str, &str, &str); 7] = [
+const SETTINGS: [(&str, &str, &str); 8] = [
     ("listen", "--listen", "listen"),
     ("control", "--control", "control"),
     ("tapr", "--tapr", "tapr.listen"),
@@ -52,6 +52,7 @@ const SETTINGS: [(&str, &str, &str); 7] = [
     ("keys-file", "--keys-file", "keys_file"),
     ("log-format", "--log-format", "log.format"),
     ("log-level", "--log-level", "log.level"),
+    ("sandbox", "--sandbox", "sandbox"),
 ];
 const OTHERS: [&str; 9] = [
     "config",
@@ -68,13 +69,14 @@ const COMMANDS: [&str; 8] = [
     "serve", "check", "sub", "pub", "conns", "close", "help", "version",
 ];
 /// Flags of each group of commands, beside those of all.
-const SERVER_FLAGS: [&str; 8] = [
+const SERVER_FLAGS: [&str; 9] = [
     "listen",
     "control",
     "tapr",
     "keys-file",
     "log-format",
     "log-level",
+    "sandbox",
     "config",
     "print-config",
 ];

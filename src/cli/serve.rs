@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use super::Exit;
 use super::args::Args;
+use super::sandbox;
 use super::start_up::start_up;
 use super::terminal::{colours, say, show};
 use crate::config::{Config, Input};
@@ -83,7 +84,12 @@ fn run(config: &Config, log: &Log) -> Exit {
     show(&lines.render(colours(&io::stdout()), io::stdout().is_terminal()));
     let version = env!("CARGO_PKG_VERSION");
     let (routes, places) = (lines.routes(), lines.places());
-    let text = format!("dunlin {version} serves {routes} routes on {places}");
+    // Nobody was served yet, everything is open, and no thread was started.
+    let sandbox = match sandbox::enter(config, &bound) {
+        Ok(sandbox) => sandbox,
+        Err(why) => return refuse(config, log, &why, Exit::System),
+    };
+    let text = format!("dunlin {version} serves {routes} routes on {places}; {sandbox}");
     log.line_now(Level::Info, "start", text);
     for (number, address) in bound.skipped() {
         let name = config.listeners.iter().find(|l| l.number == *number);
@@ -140,11 +146,16 @@ fn fail(config: &Config, log: &Log, error: &ServerError) -> Exit {
         },
         ServerError::Loop(_) => (Exit::System, ""),
     };
-    let text = format!("{error}{way_out}");
+    refuse(config, log, &format!("{error}{way_out}"), exit)
+}
+
+fn refuse(config: &Config, log: &Log, why: &str, exit: Exit) -> Exit {
     match config.log.format {
         // Whoever collects JSON lines looks for it there.
-        Format::Json if config.log.level != Level::Off => log.line(Level::Error, "start", text),
-        _ => say(&format!("dunlin: {text}")),
+        Format::Json if config.log.level != Level::Off => {
+            log.line(Level::Error, "start", why.to_owned());
+        }
+        _ => say(&format!("dunlin: {why}")),
     }
     exit
 }

@@ -7,10 +7,10 @@ use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS,
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
 use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
-use super::{Config, Problem, machine, nearest};
+use super::{Config, Problem, Sandbox, machine, nearest};
 use crate::dialect::TaprOptions;
 use crate::hub::{SlowPolicy, TargetError};
-use crate::net::Address;
+use crate::net::{Address, HAS_SANDBOX};
 use crate::random::Random;
 use crate::server::{Keys, On, Origins, RouteError, RouteSettings, Router};
 use crate::ws::Subprotocols;
@@ -98,15 +98,21 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
     if build.problems.is_empty() && !global.public_without_keys {
         build.refuse_public(&listeners, &routes);
     }
+    if global.sandbox == Sandbox::Required && !HAS_SANDBOX {
+        let message = "`sandbox` = \"required\", and there is none in this build: \
+                       on Linux, `cargo build --release --features sandbox` has it";
+        build.problem(record.settings.origin("", "sandbox"), message.to_owned());
+    }
     let problems = build.problems;
     if !problems.is_empty() {
         return Err(problems);
     }
     let hierachain = values(&record, "hierachain").options.hierachain;
-    let (worker, log) = (global.worker, global.log);
+    let (worker, log, sandbox) = (global.worker, global.log, global.sandbox);
     let config = Config {
         worker,
         log,
+        sandbox,
         listeners,
         routes,
         hierachain,

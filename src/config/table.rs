@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::Sandbox;
 use super::dialects::Options;
 use super::value::{Kind, Value};
 use crate::dialect::HieraChainMode;
@@ -42,6 +43,7 @@ pub(crate) struct Global {
     pub(crate) proxy_protocol: Vec<String>,
     pub(crate) public_without_keys: bool,
     pub(crate) default_routes: bool,
+    pub(crate) sandbox: Sandbox,
     pub(crate) worker: WorkerSettings,
     pub(crate) log: log::Settings,
 }
@@ -59,6 +61,7 @@ impl Default for Global {
             proxy_protocol: Vec::new(),
             public_without_keys: false,
             default_routes: true,
+            sandbox: Sandbox::default(),
             worker: WorkerSettings::default(),
             log: log::Settings::default(),
         }
@@ -188,6 +191,14 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
     list!("", "proxy_protocol", Kind::List, proxy_protocol),
     switch!("", "public_without_keys", public_without_keys),
     switch!("", "default_routes", default_routes),
+    choice!(
+        "",
+        "sandbox",
+        sandbox,
+        "true" = Sandbox::On,
+        "false" = Sandbox::Off,
+        "required" = Sandbox::Required
+    ),
     number!("", "connections_max", 1, COUNT, worker.connections_max),
     number!(
         "",

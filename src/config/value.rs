@@ -79,6 +79,10 @@ impl Value {
             (Kind::Switch, Toml::Boolean(on)) => Ok(Self::Switch(*on)),
             // `drain_code = 1012` reads like a number.
             (Kind::Choice(_), Toml::Integer { digits, .. }) => Self::from_text(kind, name, digits),
+            // `sandbox = true`: a switch with a third word.
+            (Kind::Choice(words), Toml::Boolean(on)) if words.contains(&"true") => {
+                Self::from_text(kind, name, &on.to_string())
+            }
             (Kind::Text | Kind::Choice(_) | Kind::WordOrList(_), Toml::String(text)) => {
                 Self::from_text(kind, name, text)
             }
@@ -165,6 +169,8 @@ impl Value {
         match self {
             Self::Number(n) => n.to_string(),
             Self::Switch(on) => on.to_string(),
+            // The two words of a switch stay what they are in TOML.
+            Self::Text(text) if matches!(kind, Kind::Choice(_)) && is_switch(text) => text.clone(),
             Self::Text(text) => quoted(text),
             Self::List(list) => {
                 let item = |text: &String| match kind {
@@ -187,6 +193,10 @@ pub(crate) fn quoted(text: &str) -> String {
     crate::log::escape(&mut out, text);
     out.push('"');
     out
+}
+
+fn is_switch(text: &str) -> bool {
+    ["true", "false"].contains(&text)
 }
 
 fn wanted(kind: Kind, name: &str) -> String {
