@@ -9,6 +9,7 @@ use crate::gauge::Kernel;
 /// A bystander may lose this much by an attack (microseconds). A goal for a machine that does nothing else; it is
 /// reported, not asserted.
 const GOAL_WORST_US: u64 = 20_000;
+
 /// What became of one class.
 pub(crate) struct Line {
     pub(crate) name: &'static str,
