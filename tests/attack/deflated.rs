@@ -49,6 +49,8 @@ fn flood(arena: &mut Arena, message: &[u8]) -> (usize, Vec<Code>) {
     let (address, until) = (arena.main(), arena.until());
     arena.attackers = FLOODERS;
     arena.each_kib_max = 4096;
+    // A compressed message is collected before it is inflated: buffers of a size that an allocator likes to keep.
+    arena.left_kib_max = 8 << 10;
     std::thread::scope(|scope| {
         let flooder = || {
             let (mut count, mut ends) = (0, Vec::new());
