@@ -485,3 +485,31 @@ fn the_log_speaks_json_or_nothing() {
     assert_eq!(running.wait().code(), Some(0));
     assert_eq!(running.rest_of_err(), "");
 }
+
+/// Whoever reads the log may have stopped before we began: the pipe is full, and the server serves all the same.
+#[test]
+fn a_log_pipe_that_is_full_before_the_start_keeps_nobody_waiting() {
+    let (unread, mut full) = std::io::pipe().unwrap();
+    full.write_all(&[b'x'; 64 << 10]).unwrap(); // What a pipe takes.
+    let mut command = dunlin(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "off",
+        "--tapr",
+        "off",
+    ]);
+    let mut server = command.stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let printed = std::io::BufReader::new(server.stdout.take().unwrap());
+    let status = std::io::BufRead::lines(printed)
+        .map_while(Result::ok)
+        .find_map(|line| {
+            let url = line.split_whitespace().next()?;
+            url.ends_with("/ws/status").then(|| url.to_owned())
+        });
+    let answer = request("GET", &status.unwrap(), &[], b"");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    drop(unread);
+    assert_eq!(answer.status, 200);
+}

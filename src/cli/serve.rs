@@ -1,6 +1,7 @@
 //! `dunlin serve` and `dunlin check`: the same configuration, read by the same code.
 
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::FileTypeExt;
 
 use super::Exit;
 use super::args::Args;
@@ -90,7 +91,11 @@ fn run(config: &Config, log: &Log) -> Exit {
         Err(why) => return refuse(config, log, &why, Exit::System),
     };
     let text = format!("dunlin {version} serves {routes} routes on {places}; {sandbox}");
-    log.line_now(Level::Info, "start", text);
+    if stderr_is_a_pipe() {
+        log.line(Level::Info, "start", text);
+    } else {
+        log.line_now(Level::Info, "start", text);
+    }
     for (number, address) in bound.skipped() {
         let name = config.listeners.iter().find(|l| l.number == *number);
         let name = name.map_or("", |l| l.name.as_str());
@@ -106,6 +111,12 @@ fn run(config: &Config, log: &Log) -> Exit {
         }
         Err(error) => fail(config, log, &error),
     }
+}
+
+/// Whether whoever reads the log may have stopped before we began: only the writing thread may wait for that.
+fn stderr_is_a_pipe() -> bool {
+    let stderr = std::fs::metadata("/dev/stderr");
+    stderr.is_ok_and(|file| file.file_type().is_fifo())
 }
 
 /// The name of the listener with this address.
