@@ -348,12 +348,12 @@ impl Hub {
     /// The same for a session that is not being read, for which something waits already, or which wants its messages
     /// in another way.
     fn send_behind(&mut self, index: u32, message: Message<'_>) -> bool {
-        let empty = self.outbox_is_empty(index);
+        let is_next = self.is_next(index);
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
         let encoding = session.encoding;
-        if self.reply.to == Some(index) && empty {
+        if self.reply.to == Some(index) && is_next {
             self.metrics.messages_sent_total += 1;
             if encoding.is_plain() {
                 self.reply.push_message(message);

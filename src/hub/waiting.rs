@@ -167,6 +167,13 @@ impl Hub {
         waits.is_nothing() || self.outboxes.get(waits).is_some_and(Outbox::is_empty)
     }
 
+    /// Whether nothing has to go out before what comes now, not even the news of a gap.
+    pub(super) fn is_next(&self, index: u32) -> bool {
+        let waits = self.waits(index);
+        let outbox = self.outboxes.get(waits);
+        waits.is_nothing() || outbox.is_some_and(|outbox| outbox.is_empty() && outbox.missed == 0)
+    }
+
     /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
     pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
         let outbox = self.outbox(index);
@@ -306,7 +313,7 @@ impl Hub {
 
     /// Queues raw bytes (an encoded control frame) behind everything that waits.
     pub(crate) fn push_raw(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.reply.to == Some(index) && self.outbox_is_empty(index) {
+        if self.reply.to == Some(index) && self.is_next(index) {
             self.reply.push_other(encode);
             return;
         }
@@ -342,5 +349,36 @@ pub(super) fn mark_dirty(dirty: &mut VecDeque<u32>, session: &mut Session, index
     if !session.dirty {
         session.dirty = true;
         dirty.push_back(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{HubLimits, SessionLimits, SlowPolicy};
+    use crate::random::Random;
+
+    #[test]
+    fn the_news_of_a_gap_is_older_than_replies() {
+        let mut hub = Hub::new(0, HubLimits::default(), Random::seeded(1));
+        let limits = SessionLimits {
+            outbox_soft_bytes: 8,
+            slow: SlowPolicy::DropOldest,
+            ..SessionLimits::default()
+        };
+        let route = hub.add_route(limits, "", "/");
+        let session = hub.open(0, route);
+        // Nothing is left of what waited too long, and the transport has not taken the marker yet.
+        assert!(hub.send(session, Message::Text("a long message")));
+        hub.now.ms += limits.outbox_soft_ms + 1_000;
+        assert!(!hub.judge(session) && hub.outbox_is_empty(session));
+        hub.begin_replies(session);
+        assert!(hub.send(session, Message::Text("reply")));
+        hub.push_raw(session, |out| out.extend_from_slice(b"ping"));
+        assert_eq!(hub.replies(), b"", "they wait behind the marker");
+        hub.end_replies(0);
+        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        let waiting: Vec<u8> = hub.outbox_frames(session).flatten().copied().collect();
+        assert_eq!(waiting, b"\x81\x05gap 1\x81\x05replyping");
     }
 }
