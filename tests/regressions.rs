@@ -316,6 +316,17 @@ fn a_channel_that_takes_the_slot_of_a_user_is_not_that_user() {
 }
 
 #[test]
+fn the_channel_of_a_user_is_no_subscription_of_the_client() {
+    let mut world = World::new(WorkerSettings::default());
+    let mut settings = RouteSettings::default();
+    settings.session.subscriptions_max = 1;
+    world.route_with("/", settings, || Users);
+    let mut a = world.connect("/");
+    a.send_texts(["in", "join", "who"]);
+    a.expect_text("Some(\"ann\")");
+}
+
+#[test]
 fn a_route_without_pings_needs_no_deadline() {
     let mut world = chat(|s| s.ping_after_ms = 0);
     let mut a = world.connect("/chat");

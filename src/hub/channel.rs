@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::listing::USER_SPACE;
 use super::session::{Session, Subscriptions};
 
 /// A name space: equal names in two spaces are two channels.
@@ -96,6 +97,15 @@ impl Channels {
         spaces
             .find(|(name, _)| ***name == *space)
             .map_or(0, |(_, names)| names.len())
+    }
+
+    /// How many of these are subscriptions to a user's personal channel.
+    pub(crate) fn count_users(&self, subscriptions: &[Subscription]) -> usize {
+        let Some(space) = self.find_space(USER_SPACE) else {
+            return 0;
+        };
+        let of_user = |s: &&Subscription| self.get(s.channel).is_some_and(|c| c.space == space);
+        subscriptions.iter().filter(of_user).count()
     }
 
     pub(crate) fn find(&self, space: Space, name: &str) -> Option<u32> {

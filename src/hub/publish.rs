@@ -93,7 +93,9 @@ impl Hub {
         {
             return Ok((channel, false));
         }
-        if session.subscriptions.len() >= max {
+        let made = session.subscriptions.as_slice();
+        // A user's own channel is none that the client has asked for.
+        if made.len() >= max && made.len() - self.channels.count_users(made) >= max {
             self.metrics.refuse("subscriptions_per_session");
             return Err(SubscribeError::TooManySubscriptions(max));
         }
@@ -158,7 +160,6 @@ impl Hub {
     pub(crate) fn set_user(&mut self, index: u32, name: &str) -> Result<(), SubscribeError> {
         let space = self.user_space();
         self.unsubscribe_where(index, space, |_| true);
-        // A user's own channel does not use up one of the subscriptions a client may make.
         self.subscribe_within(index, space, name, usize::MAX)?;
         Ok(())
     }
