@@ -20,8 +20,11 @@ fn body(target: &str) -> fn(&[u8]) {
         "frame_stream" => dunlin::ws::fuzz::frame_stream,
         "handshake" => dunlin::ws::fuzz::handshake,
         "http_body" => dunlin::http::fuzz::http_body,
+        "http_client_answer" => dunlin::http::fuzz::http_client_answer,
         "http_head" => dunlin::http::fuzz::http_head,
+        "hub_model" => dunlin::hub::fuzz::hub_model,
         "proxy_header" => dunlin::http::fuzz::proxy_header,
+        "unmask" => dunlin::ws::fuzz::unmask,
         "world" => dunlin::sim::fuzz::world,
         other => panic!("fuzz/corpus/{other} has no body here: add it to this match"),
     }
@@ -33,6 +36,8 @@ fn mutations(target: &str) -> u32 {
         "world" => 20,
         // Each makes several compressors of a third of a megabyte.
         "deflate" => 40,
+        // Hundreds of deeds, each with a sweep behind it.
+        "hub_model" => 50,
         _ => 200,
     }
 }

@@ -7,6 +7,9 @@ use super::{
     PROXY_HEADER_BYTES_MAX, ProxySource, ResponseHead, forwarded_nodes, read_proxy_header,
 };
 
+mod answer;
+pub use answer::http_client_answer;
+
 /// Oracle: byte by byte equals whole, and an accepted head passes an independent, naive check of its lines.
 pub fn http_head(data: &[u8]) {
     let tight = HeadLimits {

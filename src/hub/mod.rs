@@ -36,6 +36,9 @@ mod channel;
 mod context;
 mod encoding;
 mod frames;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod listing;
 mod locals;

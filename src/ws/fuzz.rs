@@ -13,6 +13,8 @@ use std::str;
 mod deflate;
 #[cfg(feature = "deflate")]
 pub use deflate::deflate;
+mod unmask;
+pub use unmask::unmask;
 
 /// Oracle: encode and parse are each other's inverse, in both directions, and a prefix asks for more.
 ///
