@@ -18,6 +18,9 @@
 mod build;
 mod dialects;
 mod document;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod machine;
 mod nearest;
 mod print;

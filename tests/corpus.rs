@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod oracles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,11 @@ use std::path::{Path, PathBuf};
 fn body(target: &str) -> fn(&[u8]) {
     match target {
         "command" => dunlin::dialect::fuzz::command,
+        #[cfg(feature = "cli")]
+        "config" => oracles::config::config,
+        #[cfg(not(feature = "cli"))]
+        "config" => |_| {},
+        "differential" => oracles::differential::differential,
         #[cfg(feature = "deflate")]
         "deflate" => dunlin::ws::fuzz::deflate,
         // Without the feature there is nothing to run.

@@ -17,6 +17,8 @@
 //!           [a.c], never [a] or a.b = 1
 //! ```
 
+#[cfg(any(test, feature = "sim"))]
+pub(super) mod beside;
 mod builder;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -242,12 +242,17 @@ impl Record {
                 return;
             }
         };
+        self.read_text(path, &text);
+    }
+
+    /// A file that has been read; `path` is what messages call it.
+    pub(super) fn read_text(&mut self, path: &Path, text: &str) {
         let mut file = File {
             path,
-            text: &text,
+            text,
             record: self,
         };
-        match Table::parse(&text) {
+        match Table::parse(text) {
             Ok(table) => file.read(&table),
             Err(mistake) => {
                 let mut message = mistake.message;

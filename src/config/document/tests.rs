@@ -1,63 +1,19 @@
 //! Our tree beside the one that the crate `toml` builds: what either refuses, and where everything stands.
 
-use ::toml::Spanned;
-use ::toml::de::{DeTable, DeValue};
-
+use super::beside::{Entry, Tree, compare};
 use super::builder::DEPTH_MAX;
 use super::*;
 use crate::random::Random;
 
+#[path = "../../../tests/oracles/toml_tree.rs"]
+mod toml_tree;
+
 /// Reads a document with both; they agree, or ours is stricter where it says so. Answers what ours found.
 #[track_caller]
 fn both(text: &str) -> Result<Table, Mistake> {
-    let (ours, theirs) = (Table::parse(text), DeTable::parse(text));
-    match (&ours, &theirs) {
-        (Ok(ours), Ok(theirs)) => assert_same_table(ours, theirs.get_ref(), text),
-        (Ok(_), Err(theirs)) => panic!("only `toml` refuses this: {theirs}\n{text}"),
-        (Err(ours), Ok(_)) => assert!(is_stricter(ours), "only we refuse this: {ours:?}\n{text}"),
-        (Err(ours), Err(_)) => assert!(text.is_char_boundary(ours.at), "{ours:?}\n{text}"),
-    }
+    let ours = Table::parse(text);
+    compare(&ours, &toml_tree::read(text), text);
     ours
-}
-
-/// No setting is a date, and TOML does not let a dotted key add to what `[[…]]` wrote; `toml` lets it.
-fn is_stricter(mistake: &Mistake) -> bool {
-    mistake.message == "a date, and no setting is one"
-        || mistake.message.ends_with("is already a list of tables")
-}
-
-#[track_caller]
-fn assert_same_table(ours: &Table, theirs: &DeTable<'_>, text: &str) {
-    assert_eq!(ours.entries().len(), theirs.len(), "{text}");
-    for (key, item) in ours.entries() {
-        let (their_key, their_item) = theirs
-            .get_key_value(key.name.as_str())
-            .unwrap_or_else(|| panic!("only we have {:?}\n{text}", key.name));
-        assert_eq!(key.at, their_key.span().start, "{}\n{text}", key.name);
-        assert_same(item, their_item, text);
-    }
-}
-
-#[track_caller]
-fn assert_same(ours: &Item, theirs: &Spanned<DeValue<'_>>, text: &str) {
-    assert_eq!(ours.at, theirs.span().start, "{ours:?}\n{text}");
-    match (&ours.value, theirs.get_ref()) {
-        (Toml::String(ours), DeValue::String(theirs)) => assert_eq!(ours, theirs, "{text}"),
-        (Toml::Boolean(ours), DeValue::Boolean(theirs)) => assert_eq!(ours, theirs, "{text}"),
-        (Toml::Integer { digits, radix }, DeValue::Integer(theirs)) => {
-            let theirs = (theirs.as_str(), theirs.radix());
-            assert_eq!((digits.as_str(), *radix), theirs, "{text}");
-        }
-        (Toml::Float, DeValue::Float(_)) => {}
-        (Toml::Array(ours) | Toml::Tables(ours), DeValue::Array(theirs)) => {
-            assert_eq!(ours.len(), theirs.len(), "{text}");
-            for (ours, theirs) in ours.iter().zip(theirs.iter()) {
-                assert_same(ours, theirs, text);
-            }
-        }
-        (Toml::Table(ours), DeValue::Table(theirs)) => assert_same_table(ours, theirs, text),
-        (ours, theirs) => panic!("{ours:?} is not {theirs:?}\n{text}"),
-    }
 }
 
 #[test]

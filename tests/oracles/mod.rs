@@ -1,0 +1,5 @@
+//! Bodies of fuzz targets that hold ours against another crate, which dunlin itself does not have.
+
+#[cfg(feature = "cli")]
+pub(crate) mod config;
+pub(crate) mod differential;
