@@ -239,7 +239,8 @@ impl Hub {
         }
     }
 
-    /// If frames were dropped, puts a marker where they were: in front of everything not yet begun.
+    /// If frames were dropped, puts a marker where they were: in front of everything not yet begun. A session that has
+    /// ended meanwhile is told too, for what is left drains before its close frame.
     pub(crate) fn place_gap_marker(
         &mut self,
         index: u32,
@@ -251,7 +252,7 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(session.waits) else {
             return;
         };
-        if outbox.missed == 0 || !session.is_open() {
+        if outbox.missed == 0 {
             return;
         }
         let missed = std::mem::take(&mut outbox.missed);
@@ -358,8 +359,8 @@ mod tests {
     use crate::hub::{HubLimits, SessionLimits, SlowPolicy};
     use crate::random::Random;
 
-    #[test]
-    fn the_news_of_a_gap_is_older_than_replies() {
+    /// A session of which nothing is left but the news that its only message was dropped.
+    fn with_a_gap() -> (Hub, u32) {
         let mut hub = Hub::new(0, HubLimits::default(), Random::seeded(1));
         let limits = SessionLimits {
             outbox_soft_bytes: 8,
@@ -372,13 +373,32 @@ mod tests {
         assert!(hub.send(session, Message::Text("a long message")));
         hub.now.ms += limits.outbox_soft_ms + 1_000;
         assert!(!hub.judge(session) && hub.outbox_is_empty(session));
+        (hub, session)
+    }
+
+    fn waiting(hub: &Hub, session: u32) -> Vec<u8> {
+        hub.outbox_frames(session).flatten().copied().collect()
+    }
+
+    #[test]
+    fn the_news_of_a_gap_is_older_than_a_close() {
+        let (mut hub, session) = with_a_gap();
+        hub.end(session);
+        hub.push_close(session, CloseCode::AWAY, "", false);
+        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        assert_eq!(waiting(&hub, session), b"\x81\x05gap 1\x88\x02\x03\xe9");
+    }
+
+    #[test]
+    fn the_news_of_a_gap_is_older_than_replies() {
+        let (mut hub, session) = with_a_gap();
         hub.begin_replies(session);
         assert!(hub.send(session, Message::Text("reply")));
         hub.push_raw(session, |out| out.extend_from_slice(b"ping"));
         assert_eq!(hub.replies(), b"", "they wait behind the marker");
         hub.end_replies(0);
         hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
-        let waiting: Vec<u8> = hub.outbox_frames(session).flatten().copied().collect();
-        assert_eq!(waiting, b"\x81\x05gap 1\x81\x05replyping");
+        let expected = b"\x81\x05gap 1\x81\x05replyping";
+        assert_eq!(waiting(&hub, session), expected);
     }
 }

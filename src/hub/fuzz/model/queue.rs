@@ -213,7 +213,7 @@ impl Model {
     }
 
     pub(in super::super) fn place_gap_marker(&mut self, index: u32) {
-        let session = self.get_mut(index).filter(|s| s.life != Life::Ended);
+        let session = self.get_mut(index);
         let missed = session.and_then(|s| Some(std::mem::take(&mut s.outbox.as_mut()?.missed)));
         let Some(missed) = missed.filter(|missed| *missed > 0) else {
             return;
