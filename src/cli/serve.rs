@@ -68,6 +68,7 @@ pub(super) fn serve(args: &Args) -> Exit {
 }
 
 fn run(config: &Config, log: &Log) -> Exit {
+    let by_thread = stderr_is_a_pipe(); // Inside a sandbox nobody would say.
     let sink = log.sink();
     let bound = config
         .server()
@@ -91,7 +92,7 @@ fn run(config: &Config, log: &Log) -> Exit {
         Err(why) => return refuse(config, log, &why, Exit::System),
     };
     let text = format!("dunlin {version} serves {routes} routes on {places}; {sandbox}");
-    if stderr_is_a_pipe() {
+    if by_thread {
         log.line(Level::Info, "start", text);
     } else {
         log.line_now(Level::Info, "start", text);
