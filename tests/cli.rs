@@ -69,7 +69,10 @@ fn start_up_prints_every_url_and_lines_to_paste() {
     }
     let base = served.base("main");
     assert!(
-        text.contains(&format!("dunlin sub --url {base} news")),
+        text.contains(&format!(
+            "{} sub --url {base} news",
+            env!("CARGO_BIN_EXE_dunlin")
+        )),
         "{text}"
     );
     assert!(

@@ -179,7 +179,7 @@ impl StartUp {
                 "\n{}",
                 bold("See a message arrive: subscribe, and publish from another terminal")
             );
-            _ = writeln!(out, "  dunlin sub{url}{key} news");
+            _ = writeln!(out, "  {} sub{url}{key} news", invoked_as());
             _ = writeln!(out, "  curl{header} -d hello http://{base}/ch/news");
         }
         if hint {
@@ -187,6 +187,17 @@ impl StartUp {
         }
         out.push('\n');
         out
+    }
+}
+
+/// This program as it was called, if that was by its path: what is pasted has to find it too.
+fn invoked_as() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    if called.contains('/') && called.bytes().all(is_plain) {
+        called
+    } else {
+        "dunlin".to_owned()
     }
 }
 
