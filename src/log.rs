@@ -125,11 +125,8 @@ impl Sink {
     }
 }
 
-/// What a log is before its first line: the writer, which may still be used by whoever has nobody to keep waiting.
-trait Start: Send {
-    fn write_now(&mut self, line: &Line);
-    fn begin(self: Box<Self>);
-}
+/// Runs the writer.
+type Start = Box<dyn FnOnce() + Send>;
 
 /// What lies between the sinks and the writer. Its lock is held while a line is moved, never while one is
 /// written. (A channel of the standard library does the same with 25 KiB of code.)
@@ -142,7 +139,7 @@ struct Ring {
 #[derive(Default)]
 struct State {
     /// Runs the writer, once there is something to write.
-    start: Option<Box<dyn Start>>,
+    start: Option<Start>,
     lines: VecDeque<Line>,
     /// Lines that found no room.
     dropped: u64,
@@ -174,7 +171,7 @@ impl Ring {
         if let Some(start) = start
             && thread::Builder::new()
                 .name("log".to_owned())
-                .spawn(move || start.begin())
+                .spawn(start)
                 .is_err()
         {
             self.close();
@@ -219,14 +216,14 @@ impl Log {
     /// A log whose writer starts with the first line. Without a thread (the system refuses one) lines are dropped.
     pub fn start(settings: Settings, colour: bool, out: impl Write + Send + 'static) -> Self {
         let ring = Arc::new(Ring::default());
-        let writer = Writer {
+        let mut writer = Writer {
             out,
             format: settings.format,
             colour: colour && settings.format == Format::Text,
             limiter: Limiter::default(),
             ring: ring.clone(),
         };
-        ring.state().start = Some(Box::new(writer));
+        ring.state().start = Some(Box::new(move || writer.run()));
         let level = settings.level;
         Self {
             sink: Sink { ring, level },
@@ -241,25 +238,6 @@ impl Log {
     /// Logs one line.
     pub fn line(&self, level: Level, kind: &'static str, text: String) {
         self.sink.line(level, kind, text);
-    }
-
-    /// Logs one line and waits until it is written, if it is the first one: for what is said before the loop begins.
-    pub fn line_now(&self, level: Level, kind: &'static str, text: String) {
-        let mut state = self.sink.ring.state();
-        match &mut state.start {
-            Some(writer) if level <= self.sink.level && level != Level::Off => {
-                writer.write_now(&Line {
-                    unix_ms: unix_ms(),
-                    level,
-                    kind,
-                    text,
-                });
-            }
-            _ => {
-                drop(state);
-                self.line(level, kind, text);
-            }
-        }
     }
 
     /// Waits until every line is written, or a second. What a [`Sink`] gets later is not written.
@@ -291,16 +269,6 @@ struct Writer<W> {
     colour: bool,
     limiter: Limiter,
     ring: Arc<Ring>,
-}
-
-impl<W: Write + Send> Start for Writer<W> {
-    fn write_now(&mut self, line: &Line) {
-        self.write(line);
-    }
-
-    fn begin(mut self: Box<Self>) {
-        self.run();
-    }
 }
 
 impl<W: Write> Writer<W> {

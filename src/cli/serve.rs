@@ -1,7 +1,6 @@
 //! `dunlin serve` and `dunlin check`: the same configuration, read by the same code.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::FileTypeExt;
 
 use super::Exit;
 use super::args::Args;
@@ -68,7 +67,6 @@ pub(super) fn serve(args: &Args) -> Exit {
 }
 
 fn run(config: &Config, log: &Log) -> Exit {
-    let by_thread = stderr_is_a_pipe(); // Inside a sandbox nobody would say.
     let sink = log.sink();
     let bound = config
         .server()
@@ -92,11 +90,7 @@ fn run(config: &Config, log: &Log) -> Exit {
         Err(why) => return refuse(config, log, &why, Exit::System),
     };
     let text = format!("dunlin {version} serves {routes} routes on {places}; {sandbox}");
-    if by_thread {
-        log.line(Level::Info, "start", text);
-    } else {
-        log.line_now(Level::Info, "start", text);
-    }
+    log.line(Level::Info, "start", text);
     for (number, address) in bound.skipped() {
         let name = config.listeners.iter().find(|l| l.number == *number);
         let name = name.map_or("", |l| l.name.as_str());
@@ -112,12 +106,6 @@ fn run(config: &Config, log: &Log) -> Exit {
         }
         Err(error) => fail(config, log, &error),
     }
-}
-
-/// Whether whoever reads the log may have stopped before we began: only the writing thread may wait for that.
-fn stderr_is_a_pipe() -> bool {
-    let stderr = std::fs::metadata("/dev/stderr");
-    stderr.is_ok_and(|file| file.file_type().is_fifo())
 }
 
 /// The name of the listener with this address.
