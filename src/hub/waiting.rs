@@ -138,17 +138,6 @@ impl Hub {
         }
     }
 
-    /// It was written, all of it.
-    #[inline]
-    pub(crate) fn lone_frame_is_written(&mut self, index: u32) {
-        if let Some(session) = self.sessions.get_mut(index as usize)
-            && let Waiting::Lone(frame) = session.waits.get()
-        {
-            session.waits = Waits::NOTHING;
-            self.frames.release(frame);
-        }
-    }
-
     pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
         match self.lone_frame(index) {
             Some(frame) => frame.len(),
@@ -218,17 +207,23 @@ impl Hub {
 
     /// Notes that so many more bytes of a session's outbox were written.
     pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
-        if self.lone_frame(index).is_some_and(|f| f.len() == written) {
-            self.lone_frame_is_written(index);
+        let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
+        };
+        match session.waits.get() {
+            Waiting::Lone(frame) if self.frames.get(frame).len() == written => {
+                session.waits = Waits::NOTHING;
+                self.frames.release(frame);
+                return;
+            }
+            Waiting::Nothing => return,
+            _ if written == 0 => return,
+            _ => {}
         }
         let soft_bytes = self.session_limits(index).outbox_soft_bytes;
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
-        if session.waits.is_nothing() {
-            return;
-        }
         let outbox = self.outboxes.of(&mut session.waits, &self.frames);
         outbox.advance(written, &mut self.frames);
         if outbox.bytes() <= soft_bytes {

@@ -67,6 +67,26 @@ enum ReadOutcome {
     Failed,
 }
 
+/// The transport takes nothing more, ever.
+struct Gone;
+
+/// What a write has come to, with what it says about the transport's readiness written down. `Ok(0)`: it took nothing
+/// this time.
+fn note_write(written: io::Result<usize>, writable: &mut bool) -> Result<usize, Gone> {
+    match written {
+        Ok(0) => Err(Gone),
+        Ok(n) => Ok(n),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                *writable = false;
+                Ok(0)
+            }
+            io::ErrorKind::Interrupted => Ok(0),
+            _ => Err(Gone),
+        },
+    }
+}
+
 /// One read, with what it says about the transport's readiness written down.
 fn read_some<T: Transport>(
     connection: &mut Connection<T>,

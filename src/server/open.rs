@@ -6,7 +6,7 @@ use super::connection::{Connection, Extra, Fate, Open, Phase};
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
-use super::{ReadOutcome, read_some};
+use super::{ReadOutcome, note_write, read_some};
 use crate::hub::{CloseInfo, Context, Initiator};
 use crate::ws::{self, CloseCode, Event, OpCode};
 
@@ -31,19 +31,14 @@ impl Core {
         connection: &mut Connection<T>,
         key: u32,
     ) -> (Fate, usize) {
+        let waits = connection
+            .session()
+            .is_some_and(|(session, _)| self.hub.outbox_exists(session));
+        if waits && self.flush(connection, key) == Fate::Drop {
+            return (Fate::Drop, 0);
+        }
         let Phase::Open(open) = &mut connection.phase else {
             return (Fate::Keep, 0);
-        };
-        let open = if self.hub.outbox_exists(open.session) {
-            if self.flush(connection, key) == Fate::Drop {
-                return (Fate::Drop, 0);
-            }
-            let Phase::Open(open) = &mut connection.phase else {
-                return (Fate::Keep, 0);
-            };
-            open
-        } else {
-            open
         };
         if self.routes[open.route as usize].calls && self.is_call_load_above(100) {
             self.hold(open, connection.generation);
@@ -269,15 +264,11 @@ impl Core {
         let mut written = 0;
         let replies = self.hub.replies();
         while connection.writable && written < replies.len() {
-            match connection.transport.write(&replies[written..]) {
-                Ok(0) => return Fate::Drop,
-                Ok(n) => written += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.writable = false
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Drop,
-            }
+            let taken = connection.transport.write(&replies[written..]);
+            let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                return Fate::Drop;
+            };
+            written += taken;
         }
         self.hub.metrics.sent_bytes_total += written as u64;
         self.hub.end_replies(written);
@@ -421,20 +412,14 @@ impl Core {
             && let Some(frame) = self.hub.lone_frame(session)
         {
             let len = frame.len();
-            match connection.transport.write(frame) {
-                Ok(0) => return Fate::Drop,
-                Ok(written) => {
-                    self.hub.metrics.sent_bytes_total += written as u64;
-                    self.hub.outbox_advance(session, written);
-                    if written == len {
-                        return Fate::Keep;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.writable = false
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Drop,
+            let taken = connection.transport.write(frame);
+            let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                return Fate::Drop;
+            };
+            self.hub.metrics.sent_bytes_total += taken as u64;
+            self.hub.outbox_advance(session, taken);
+            if taken == len {
+                return Fate::Keep;
             }
         }
         self.hub.place_gap_marker(session, |missed| {
@@ -442,28 +427,23 @@ impl Core {
         });
         let mut share = FLUSH_BYTES_MAX;
         while connection.writable && share > 0 && !self.hub.outbox_is_empty(session) {
-            match self.write_some(connection, session) {
-                Ok(0) => return Fate::Drop,
-                Ok(n) => {
-                    share = share.saturating_sub(n);
-                    self.hub.metrics.sent_bytes_total += n as u64;
-                    self.hub.outbox_advance(session, n);
-                    if let Phase::Open(open) = &mut connection.phase
-                        && open.paused
-                    {
-                        // Nothing is read from it, so taking what we write is its sign of life, and the only
-                        // answer to a ping that it can give.
-                        connection.life = tick_at(self.now.ms);
-                        if open.closing.is_open() {
-                            open.since = 0;
-                        }
-                    }
+            let taken = self.write_some(connection, session);
+            let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                return Fate::Drop;
+            };
+            share = share.saturating_sub(taken);
+            self.hub.metrics.sent_bytes_total += taken as u64;
+            self.hub.outbox_advance(session, taken);
+            if taken > 0
+                && let Phase::Open(open) = &mut connection.phase
+                && open.paused
+            {
+                // Nothing is read from it, so taking what we write is its sign of life, and the only answer to a
+                // ping that it can give.
+                connection.life = tick_at(self.now.ms);
+                if open.closing.is_open() {
+                    open.since = 0;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.writable = false
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Drop,
             }
         }
         if connection.writable && !self.hub.outbox_is_empty(session) {

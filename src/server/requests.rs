@@ -8,7 +8,7 @@ use super::router::NoRoute;
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
-use super::{ReadOutcome, read_some};
+use super::{ReadOutcome, note_write, read_some};
 use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
 use crate::hub::{Context, Params, Peer, Reply, Request, Ticket, Upgrade};
 #[cfg(feature = "deflate")]
@@ -581,21 +581,15 @@ impl Core {
             return Fate::Keep;
         };
         while connection.writable && !http.unwritten().is_empty() {
-            match connection.transport.write(&http.output[http.written..]) {
-                Ok(0) => return Fate::Drop,
-                Ok(n) => {
-                    http.written += n;
-                    self.hub.metrics.sent_bytes_total += n as u64;
-                    if matches!(http.stage, Stage::Closing) || http.is_stalled() {
-                        // It waits for its reader, and that one is reading.
-                        http.since = tick_at(self.now.ms);
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    connection.writable = false
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Drop,
+            let taken = connection.transport.write(&http.output[http.written..]);
+            let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                return Fate::Drop;
+            };
+            http.written += taken;
+            self.hub.metrics.sent_bytes_total += taken as u64;
+            if taken > 0 && (matches!(http.stage, Stage::Closing) || http.is_stalled()) {
+                // It waits for its reader, and that one is reading.
+                http.since = tick_at(self.now.ms);
             }
         }
         if !http.unwritten().is_empty() {

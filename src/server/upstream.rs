@@ -8,15 +8,13 @@
 //!   (dropped, the endpoint rests)       (dropped)        (dropped, the call ends or goes out again)
 //! ```
 
-use std::io;
-
 use super::calls::Queued;
 use super::connection::{Connection, Fate, Open, Phase};
 use super::deadline::after;
 use super::transport::Transport;
 use super::wheel::{Tick, tick_at};
 use super::worker::{Core, Worker};
-use super::{ReadOutcome, read_some};
+use super::{ReadOutcome, note_write, read_some};
 use crate::http::{AnswerReader, encode_request};
 use crate::hub::{Answered, CallError, Context, Outcome, Target};
 use crate::time::Now;
@@ -218,21 +216,13 @@ impl Core {
         }
         if let UpstreamState::Busy(exchange) = &mut upstream.state {
             while connection.writable && exchange.written < exchange.request.len() {
-                match connection
-                    .transport
-                    .write(&exchange.request[exchange.written..])
-                {
-                    Ok(0) => return (Fate::Drop, 0),
-                    Ok(n) => {
-                        exchange.written += n;
-                        self.hub.metrics.sent_bytes_total += n as u64;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        connection.writable = false;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return (Fate::Drop, 0),
-                }
+                let rest = &exchange.request[exchange.written..];
+                let taken = connection.transport.write(rest);
+                let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                    return (Fate::Drop, 0);
+                };
+                exchange.written += taken;
+                self.hub.metrics.sent_bytes_total += taken as u64;
             }
         }
         if !connection.readable {
