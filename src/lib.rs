@@ -96,6 +96,7 @@ pub mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod time;
+pub mod values;
 pub mod ws;
 
 pub use hub::{

@@ -23,6 +23,10 @@ pub struct Metrics {
     pub sent_bytes_total: u64,
     /// Publications accepted.
     pub publications_total: u64,
+    /// Connections to other servers that handlers asked for, every attempt.
+    pub links_total: u64,
+    /// Messages that came on them.
+    pub link_messages_total: u64,
     /// Frames dropped by the drop-oldest policy.
     pub frames_dropped_total: u64,
     /// Log lines that were not written: too many, or the log's reader was too slow.
@@ -194,6 +198,16 @@ impl Metrics {
                 "publications_total",
                 "Publications accepted.",
                 self.publications_total,
+            ),
+            (
+                "links_total",
+                "Attempts to link to other servers.",
+                self.links_total,
+            ),
+            (
+                "link_messages_total",
+                "Messages received on links.",
+                self.link_messages_total,
             ),
             (
                 "frames_dropped_total",

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use crate::http::{Head, HeadLimits, Response, ResponseHead};
 use crate::hub::{
-    Accept, Answered, Call, CallError, CloseInfo, ConnId, Context, Effect, Handler, Hub, HubLimits,
-    Initiator, Outcome, Params, Peer, Reply, Request, SessionLimits, Ticket, Upgrade,
+    Accept, Answered, Call, CallError, CloseInfo, ConnId, Context, Dial, Effect, Handler, Hub,
+    HubLimits, Initiator, LinkId, Outcome, Params, Peer, Reply, Request, SessionLimits, Ticket,
+    Upgrade,
 };
 use crate::random::Random;
 use crate::time::Now;
@@ -41,6 +42,8 @@ pub(super) struct House {
     guests: Vec<Guest>,
     timers: Vec<Timer>,
     calls: VecDeque<Asked>,
+    /// Links that were asked for, and the routes whose handlers did.
+    dialled: VecDeque<(LinkId, u16, Dial)>,
     peer: Peer,
 }
 
@@ -95,6 +98,7 @@ impl House {
             guests: Vec::new(),
             timers: Vec::new(),
             calls: VecDeque::new(),
+            dialled: VecDeque::new(),
             peer: Peer::Unix,
         }
     }
@@ -363,6 +367,7 @@ impl House {
                     route,
                     session,
                     call,
+                    ..
                 } => {
                     self.calls.push_back(Asked {
                         ticket,
@@ -370,6 +375,10 @@ impl House {
                         session,
                         call,
                     });
+                    continue;
+                }
+                Effect::Dial { link, route, dial } => {
+                    self.dialled.push_back((link, route, dial));
                     continue;
                 }
             };

@@ -3,7 +3,7 @@
 use super::channel::{Space, SubscribeError};
 use super::publish::{PublishError, Published};
 use super::session::Life;
-use super::{Call, CloseOrder, ConnId, Effect, Hub, Ticket};
+use super::{Call, CloseOrder, ConnId, Dial, Effect, Hub, LinkId, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::time::Now;
@@ -70,6 +70,21 @@ impl<'a> Context<'a> {
         message: Message<'_>,
     ) -> Result<usize, PublishError> {
         self.hub.send_many(ids, message)
+    }
+
+    /// Sends a text to many sessions that differs in one place only: `before`, each one's own words, `after`. The end
+    /// is encoded once and shared, so that a large one costs each receiver only what is its own. Answers how many took
+    /// it; one that is named twice gets it twice.
+    ///
+    /// # Errors
+    /// When the memory budget is used up; then nothing was queued anywhere.
+    pub fn send_patched<'i>(
+        &mut self,
+        receivers: impl IntoIterator<Item = (ConnId, &'i str)>,
+        before: &str,
+        after: &str,
+    ) -> Result<usize, PublishError> {
+        self.hub.send_patched(receivers, before, after)
     }
 
     /// Closes this session with a code and a reason (at most 123 bytes travel, RFC 6455 §5.5).
@@ -300,8 +315,17 @@ impl<'a> Context<'a> {
     /// Asks for [`on_outcome`](super::Handler::on_outcome) with `Elapsed` after so many milliseconds, for
     /// this session (nothing is called if it is gone by then) or, without one, for the handler.
     pub fn timer(&mut self, after_ms: u64) -> Ticket {
-        let ticket = self.hub.ticket();
         let session = self.id();
+        self.timer_of(session, after_ms)
+    }
+
+    /// As [`timer`](Self::timer), for the handler and not for this session.
+    pub fn timer_apart(&mut self, after_ms: u64) -> Ticket {
+        self.timer_of(None, after_ms)
+    }
+
+    fn timer_of(&mut self, session: Option<ConnId>, after_ms: u64) -> Ticket {
+        let ticket = self.hub.ticket();
         self.hub.effects.push(Effect::Timer {
             ticket,
             after_ms,
@@ -315,6 +339,15 @@ impl<'a> Context<'a> {
     /// calls wait than the server allows, this session is not read from until its own are done: nothing is
     /// dropped.
     pub fn call(&mut self, call: Call) -> Ticket {
+        self.call_with(call, false)
+    }
+
+    /// As [`call`](Self::call), side by side with every other call: the order of answers is open.
+    pub fn call_apart(&mut self, call: Call) -> Ticket {
+        self.call_with(call, true)
+    }
+
+    fn call_with(&mut self, call: Call, apart: bool) -> Ticket {
         let ticket = self.hub.ticket();
         let session = self.id();
         self.hub.calls.note_asked(call.bytes());
@@ -323,8 +356,31 @@ impl<'a> Context<'a> {
             route: self.route,
             session,
             call,
+            apart,
         });
         ticket
+    }
+
+    /// Asks for a connection to another server that stays. [`on_link`](super::Handler::on_link) is told how it went:
+    /// with `Open`, then messages, then `Closed` exactly once; or with `Closed` at once.
+    pub fn dial(&mut self, dial: Dial) -> LinkId {
+        let link = self.hub.links.begin(self.route, &dial);
+        self.hub.effects.push(Effect::Dial {
+            link,
+            route: self.route,
+            dial,
+        });
+        link
+    }
+
+    /// Sends on a link. `false`: it is not open (yet, or any more), or too much waits for it already.
+    pub fn link_send(&mut self, link: LinkId, message: Message<'_>) -> bool {
+        self.hub.links.send(link, message, &mut self.hub.random)
+    }
+
+    /// Ends a link, after what was sent on it; `Closed` is still told.
+    pub fn link_close(&mut self, link: LinkId) {
+        self.hub.links.close(link);
     }
 
     /// Whether this session's input is held back at the moment (its calls or its replies have piled up), so

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Answered, Call, CallError, ConnId, Context};
+use super::{Answered, Call, CallError, ConnId, Context, Dial, LinkEvent, LinkId};
 use crate::http::{Head, Response};
 use crate::ws::{CloseCode, Message};
 
@@ -68,6 +68,11 @@ pub trait Handler {
     /// An effect asked for earlier came to its end.
     fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, outcome: Outcome<'_>) {
         _ = (cx, ticket, outcome);
+    }
+
+    /// Something happened on a link that this handler has asked for with [`Context::dial`]. There is no session.
+    fn on_link(&mut self, cx: &mut Context<'_>, link: LinkId, event: LinkEvent<'_>) {
+        _ = (cx, link, event);
     }
 
     /// The text that tells a slow subscriber how many frames it missed, where the route drops the oldest.
@@ -160,6 +165,17 @@ pub enum Effect {
         session: Option<ConnId>,
         /// The request.
         call: Call,
+        /// It is made side by side with all others, whatever its session.
+        apart: bool,
+    },
+    /// Make a link, and tell [`Handler::on_link`] how it went.
+    Dial {
+        /// Its name.
+        link: LinkId,
+        /// The route whose handler asked.
+        route: u16,
+        /// Where to, and within which limits.
+        dial: Dial,
     },
 }
 

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `handler.rs` | the trait, what it is given and what it answers |
 //! | `call.rs` | HTTP requests to an application |
+//! | `link.rs` | connections that a handler keeps to another server |
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
@@ -40,6 +41,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 mod handler;
+mod link;
 mod listing;
 mod locals;
 mod outbox;
@@ -56,6 +58,8 @@ pub use handler::{
     Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Ticket,
     Upgrade,
 };
+pub(crate) use link::Links;
+pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use publish::{PublishError, Published};
@@ -129,7 +133,8 @@ pub struct HubLimits {
     /// Most channels with at least one subscriber.
     pub channels_max: usize,
     /// Most bytes that peers may make the server keep, all together: queued frames (a shared one counts once), windows
-    /// of clients that compress, bodies of calls, unfinished messages and requests, answers that are not read.
+    /// of clients that compress, bodies of calls, what waits for links, unfinished messages and requests, answers that are
+    /// not read.
     pub memory_budget_bytes: usize,
 }
 
@@ -171,6 +176,7 @@ pub struct Hub {
     effects: Vec<Effect>,
     /// Calls that wait or are under way, counted from the moment a handler asks.
     pub(crate) calls: CallLoad,
+    links: Links,
     answers: Vec<(Ticket, Response)>,
     reply: ReplyBuffer,
     generation: u32,
@@ -256,6 +262,7 @@ impl Hub {
             held_bytes: 0,
             effects: Vec::new(),
             calls: CallLoad::default(),
+            links: Links::default(),
             answers: Vec::new(),
             reply: ReplyBuffer::default(),
             generation: 0,
@@ -303,7 +310,7 @@ impl Hub {
         let windows = self.encoder.windows.bytes();
         #[cfg(not(feature = "deflate"))]
         let windows = 0;
-        self.frames.bytes() + windows + self.held_bytes + self.calls.bytes
+        self.frames.bytes() + windows + self.held_bytes + self.calls.bytes + self.links.bytes()
     }
 
     /// The memory budget in bytes.
@@ -512,5 +519,6 @@ impl Hub {
         );
         assert_eq!(self.outboxes.len(), outboxes, "an outbox is nobody's");
         self.outboxes.check_invariants();
+        self.links.check_invariants();
     }
 }

@@ -297,6 +297,24 @@ impl Hub {
         Ok(receivers)
     }
 
+    /// Sends to many sessions a text of which one place is each one's own.
+    pub(crate) fn send_patched<'i>(
+        &mut self,
+        receivers: impl IntoIterator<Item = (ConnId, &'i str)>,
+        before: &str,
+        after: &str,
+    ) -> Result<usize, PublishError> {
+        self.has_room(before.len() + after.len())?;
+        let mut taken = 0;
+        for (id, own) in receivers {
+            if let Some(index) = self.index_of(id) {
+                let text = [before, own, after].concat();
+                taken += usize::from(self.send(index, Message::Text(&text)));
+            }
+        }
+        Ok(taken)
+    }
+
     /// Whether the memory budget has room for so many more bytes.
     pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
         let budget = self.limits.memory_budget_bytes;

@@ -12,7 +12,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::listener::Listener;
 use super::resolver::Resolver;
 use super::socket::Socket;
-use crate::server::{Notice, Worker};
+use crate::server::{Notice, Place, WantId, Worker};
 use crate::time::Now;
 
 /// Connections accepted from one listener per turn, so that a rush does not starve those who are in.
@@ -184,24 +184,35 @@ impl Driver {
     fn connect_wanted(&mut self, now: Now) {
         let mut ready = self.resolver.take(now.ms);
         while let Some(want) = self.worker.next_want() {
-            ready.extend(self.resolver.resolve(want, now.ms));
+            match &want.place {
+                Place::Unix(path) => {
+                    let socket = Socket::connect_unix(path);
+                    self.connect(want.id, socket, now);
+                }
+                Place::Tcp { .. } => ready.extend(self.resolver.resolve(want, now.ms)),
+            }
         }
         for (want, addr) in ready {
-            let connected = addr.and_then(|addr| {
-                let mut socket = Socket::connect(addr).ok()?;
-                let key = self.worker.next_key();
-                socket.register(self.poll.registry(), Token(key)).ok()?;
-                Some(socket)
-            });
-            match connected {
-                Some(socket) => {
-                    self.worker.connected(want.endpoint, socket, now);
-                }
-                None => self.worker.not_connected(want.endpoint, now),
-            }
+            let nowhere = || io::ErrorKind::NotFound.into();
+            let socket = addr.ok_or_else(nowhere).and_then(Socket::connect);
+            self.connect(want.id, socket, now);
         }
         for host in self.worker.take_unreachable() {
             self.resolver.note_failed(&host);
+        }
+    }
+
+    fn connect(&mut self, want: WantId, socket: io::Result<Socket>, now: Now) {
+        let key = Token(self.worker.next_key());
+        let registered = socket.and_then(|mut socket| {
+            socket.register(self.poll.registry(), key)?;
+            Ok(socket)
+        });
+        match registered {
+            Ok(socket) => {
+                self.worker.connected(want, socket, now);
+            }
+            Err(_) => self.worker.not_connected(want, now),
         }
     }
 

@@ -73,18 +73,20 @@ impl Resolver {
         want: Want,
         now_ms: u64,
     ) -> Option<(Want, Option<SocketAddr>)> {
-        if let Ok(ip) = want.host.parse::<IpAddr>() {
-            let addr = SocketAddr::new(ip, want.port);
-            return Some((want, Some(addr)));
+        let (host, port) = want.host_and_port();
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some((want, Some(SocketAddr::new(ip, port))));
         }
-        let known = self.known.iter().find(|known| known.host == want.host);
+        let known = self.known.iter().find(|known| known.host == host);
         if known.is_none_or(|known| now_ms.saturating_sub(known.at_ms) > BELIEVED_MS) {
-            if is_localhost(&want.host) {
+            let host = host.to_owned();
+            if is_localhost(&host) {
                 let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-                self.learn(want.host.clone(), both, now_ms);
+                self.learn(host, both, now_ms);
             } else {
-                if !self.waiting.iter().any(|other| other.host == want.host) {
-                    self.ask(want.host.clone());
+                let is_asked = |other: &Want| other.host_and_port().0 == host;
+                if !self.waiting.iter().any(is_asked) {
+                    self.ask(host);
                 }
                 self.waiting.push(want);
                 return None;
@@ -100,7 +102,7 @@ impl Resolver {
             self.learn(host.clone(), addresses, now_ms);
             let (found, rest) = std::mem::take(&mut self.waiting)
                 .into_iter()
-                .partition(|want| want.host == host);
+                .partition(|want| want.host_and_port().0 == host);
             self.waiting = rest;
             let found: Vec<Want> = found;
             ready.extend(found.into_iter().map(|want| self.choose(want)));
@@ -119,12 +121,13 @@ impl Resolver {
     }
 
     fn choose(&self, want: Want) -> (Want, Option<SocketAddr>) {
-        let known = self.known.iter().find(|known| known.host == want.host);
+        let (host, port) = want.host_and_port();
+        let known = self.known.iter().find(|known| known.host == host);
         let addr = known.and_then(|known| {
             let ip = known
                 .addresses
                 .get(known.turn % known.addresses.len().max(1))?;
-            Some(SocketAddr::new(*ip, want.port))
+            Some(SocketAddr::new(*ip, port))
         });
         (want, addr)
     }
@@ -163,11 +166,7 @@ mod tests {
     use super::*;
 
     fn want(host: &str) -> Want {
-        Want {
-            endpoint: 0,
-            host: host.to_owned(),
-            port: 80,
-        }
+        Want::for_tests(host, 80)
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Socket {
         Ok(Self(stream))
     }
 
+    /// Connects to the Unix socket at `path`, at once or not at all.
+    pub(crate) fn connect_unix(path: &str) -> io::Result<Self> {
+        UnixStream::connect(path).map(Self::from)
+    }
+
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.0.register(registry, token, both)

@@ -30,11 +30,13 @@ pub(crate) struct Queued {
     pub(crate) route: u16,
     pub(crate) session: Option<ConnId>,
     pub(crate) call: Call,
+    /// It has a lane of its own.
+    pub(crate) apart: bool,
     /// It was sent once on a connection that ended without a byte of an answer.
     pub(crate) repeated: bool,
 }
 
-/// What is made one after the other: the calls of a session, or a single call of none.
+/// What is made one after the other: the calls of a session, or a single call of none or apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Lane {
     Session(ConnId),
@@ -43,21 +45,71 @@ enum Lane {
 
 impl Lane {
     fn of(queued: &Queued) -> Self {
-        queued
-            .session
-            .map_or(Self::Single(queued.ticket), Self::Session)
+        match queued.session {
+            Some(session) if !queued.apart => Self::Session(session),
+            _ => Self::Single(queued.ticket),
+        }
     }
 }
 
-/// A connection to an application that somebody outside the worker has to make.
+/// A connection to another server that somebody outside the worker has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
     /// To be handed back with the connection.
-    pub endpoint: u32,
-    /// A name or an address.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
+    pub id: WantId,
+    /// Where to.
+    pub place: Place,
+}
+
+impl Want {
+    #[cfg(test)]
+    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
+        let host = host.to_owned();
+        Self {
+            id: WantId(WantFor::Calls(0)),
+            place: Place::Tcp { host, port },
+        }
+    }
+
+    /// The host and the port of a TCP place.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        match &self.place {
+            Place::Tcp { host, port } => (host, *port),
+            Place::Unix(_) => ("", 0),
+        }
+    }
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantId(pub(super) WantFor);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WantFor {
+    /// Calls to this endpoint.
+    Calls(u32),
+    /// A link that was dialled.
+    Link(u32),
+}
+
+impl WantId {
+    pub(super) fn link(dialled: u32) -> Self {
+        Self(WantFor::Link(dialled))
+    }
+}
+
+/// Where a connection is to be made to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The Unix socket at this path.
+    Unix(String),
 }
 
 #[derive(Debug)]
@@ -170,9 +222,11 @@ impl Calls {
                 endpoint.connecting += 1;
                 self.connections += 1;
                 self.wants.push_back(Want {
-                    endpoint: at as u32,
-                    host: endpoint.host.clone(),
-                    port: endpoint.port,
+                    id: WantId(WantFor::Calls(at as u32)),
+                    place: Place::Tcp {
+                        host: endpoint.host.clone(),
+                        port: endpoint.port,
+                    },
                 });
             }
         }

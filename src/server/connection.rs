@@ -21,6 +21,7 @@ use crate::hub::{Params, Peer, Ticket};
 use crate::ws::{Closing, WebSocket};
 
 use super::bucket::Bucket;
+use super::links::Linked;
 use super::upstream::Upstream;
 use super::wheel::Tick;
 
@@ -57,6 +58,8 @@ pub(crate) enum Phase {
     },
     /// Not a client: a connection of ours to an application.
     Upstream(Box<Upstream>),
+    /// A connection of ours to another server, that stays.
+    Link(Box<Linked>),
 }
 
 /// What a connection keeps while it speaks HTTP.

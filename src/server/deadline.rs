@@ -100,6 +100,7 @@ impl Core {
                 Some(after(http.since, ms))
             }
             Phase::Upstream(upstream) => Some(self.upstream_due(upstream)),
+            Phase::Link(linked) => linked.due(connection.life, s.close_timeout_ms),
             Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
             Phase::Open(open) => {
                 if !open.closing.is_open() {
@@ -145,6 +146,7 @@ impl Core {
             Phase::Http(_) => self.http_deadline(connection),
             Phase::Open(_) => self.open_deadline(connection),
             Phase::Upstream(_) => self.upstream_deadline(connection),
+            Phase::Link(_) => self.link_deadline(connection),
             Phase::Linger { .. } => Fate::Drop,
         }
     }

@@ -57,7 +57,7 @@ impl<T: Transport> Worker<T> {
                     }
                 }
                 Phase::Open(_) => open.push((key as u32, connection.generation)),
-                Phase::Linger { .. } | Phase::Upstream(_) => {}
+                Phase::Linger { .. } | Phase::Upstream(_) | Phase::Link(_) => {}
             }
         }
         for key in idle {
@@ -90,7 +90,7 @@ impl<T: Transport> Worker<T> {
 
     /// Whether a drain has come to its end: nobody is left.
     pub fn is_drained(&self) -> bool {
-        let clients = self.connections.len() - self.core.calls.made();
+        let clients = self.clients();
         let late = |drain: &Drain| self.core.now.ms >= drain.until_ms;
         self.core.drain.as_ref().is_some_and(|drain| {
             clients == 0

@@ -75,7 +75,7 @@ impl<T: Transport> Worker<T> {
                     (empty && !waits && open.extra.as_deref().is_some_and(kept))
                         || (!waits && !open.ws.is_mid_message() && open.ws.buffered_bytes() > 0)
                 }
-                Phase::Linger { .. } | Phase::Upstream(_) => false,
+                Phase::Linger { .. } | Phase::Upstream(_) | Phase::Link(_) => false,
             };
             idle.then(|| {
                 format!(

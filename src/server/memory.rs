@@ -50,7 +50,8 @@ impl Phase {
                 Some(extra) => (open.held_bytes(), extra.accounted),
                 None => (0, 0),
             },
-            // Lingering connections hold nothing, and our own are few and bounded by their settings.
+            Self::Link(linked) => (linked.held_bytes(), linked.accounted),
+            // Lingering connections hold nothing, and those for calls are few and bounded by their settings.
             Self::Linger { .. } | Self::Upstream(_) => (0, 0),
         }
     }
@@ -72,6 +73,7 @@ impl Core {
                     extra.accounted = held;
                 }
             }
+            Phase::Link(linked) => linked.accounted = held,
             Phase::Linger { .. } | Phase::Upstream(_) => {}
         }
     }
@@ -165,7 +167,7 @@ impl Core {
                 }
                 fate
             }
-            Phase::Linger { .. } | Phase::Upstream(_) => Fate::Keep,
+            Phase::Linger { .. } | Phase::Upstream(_) | Phase::Link(_) => Fate::Keep,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `memory.rs` | the memory budget: what is counted, and who is cut |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
+//! | `links.rs` | connections to other servers that stay: dialling, shaking hands, reading, writing |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
@@ -31,6 +32,7 @@ mod deadline;
 mod drain;
 #[cfg(feature = "sim")]
 mod inspect;
+mod links;
 mod memory;
 mod open;
 mod proxies;
@@ -44,7 +46,7 @@ mod wheel;
 mod worker;
 
 pub use access::{AccessError, Keys, Origins};
-pub use calls::Want;
+pub use calls::{Place, Want, WantId};
 pub use proxies::{ProxySettings, TrustedProxy, TrustedProxyError};
 #[cfg(feature = "cli")]
 pub(crate) use router::Router;

@@ -38,6 +38,7 @@ impl Core {
             Phase::Open(_) => self.work_open(connection, key),
             Phase::Linger { .. } => self.work_linger(connection),
             Phase::Upstream(_) => self.work_upstream(connection, key),
+            Phase::Link(_) => self.work_link(connection),
         }
     }
 
@@ -55,6 +56,7 @@ impl Core {
             }
             // Reading finds the end of an idle one; writing goes on when there is room.
             Phase::Upstream(_) => connection.readable,
+            Phase::Link(linked) => connection.readable || linked.has_backlog(),
             Phase::Linger { .. } => connection.readable,
         }
     }

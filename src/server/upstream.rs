@@ -8,7 +8,7 @@
 //!   (dropped, the endpoint rests)       (dropped)        (dropped, the call ends or goes out again)
 //! ```
 
-use super::calls::Queued;
+use super::calls::{Queued, WantFor, WantId};
 use super::connection::{Connection, Fate, Open, Phase};
 use super::deadline::after;
 use super::transport::Transport;
@@ -45,15 +45,22 @@ pub(crate) struct Exchange {
 }
 
 impl<T: Transport> Worker<T> {
-    /// A connection to an application that the worker wants; hand it over with [`connected`](Self::connected)
+    /// A connection to another server that the worker wants; hand it over with [`connected`](Self::connected)
     /// or say [`not_connected`](Self::not_connected).
     pub fn next_want(&mut self) -> Option<super::Want> {
-        self.core.calls.next_want()
+        self.core
+            .calls
+            .next_want()
+            .or_else(|| self.core.dials.next_want())
     }
 
     /// Takes a transport for a [`Want`](super::Want), whose connecting may still be under way: the worker
     /// waits until it is reported writable.
-    pub fn connected(&mut self, endpoint: u32, transport: T, now: Now) -> usize {
+    pub fn connected(&mut self, want: WantId, transport: T, now: Now) -> usize {
+        let endpoint = match want.0 {
+            WantFor::Calls(endpoint) => endpoint,
+            WantFor::Link(dialled) => return self.link_connected(dialled, transport, now),
+        };
         let upstream = Upstream {
             endpoint,
             epoch: self.core.calls.epoch(endpoint),
@@ -71,7 +78,11 @@ impl<T: Transport> Worker<T> {
     }
 
     /// No transport could be made for a [`Want`](super::Want).
-    pub fn not_connected(&mut self, endpoint: u32, now: Now) {
+    pub fn not_connected(&mut self, want: WantId, now: Now) {
+        let endpoint = match want.0 {
+            WantFor::Calls(endpoint) => endpoint,
+            WantFor::Link(dialled) => return self.link_not_connected(dialled),
+        };
         self.core.hub.metrics.refuse("call_connect");
         self.core.calls.note_refused(endpoint, now.ms);
     }

@@ -13,7 +13,7 @@
 //! 3. **orders**: closes, effects and late answers that handlers asked for;
 //! 4. **calls**: requests to applications that can start are sent;
 //! 5. **flush**: sessions with something in their outbox, a slice of them; the rest is carried over, so
-//!    batches grow with load by themselves.
+//!    batches grow with load by themselves. Links to other servers come last: what the turn had to say goes out at once.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -23,6 +23,7 @@ use super::addresses::Addresses;
 use super::calls::{Calls, Queued};
 use super::connection::{Connection, Fate, Http, Phase, Stage};
 use super::drain::Drain;
+use super::links::Dials;
 use super::router::{On, RouteError, Router};
 use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) addresses: Addresses,
     pub(crate) calls: Calls,
+    pub(crate) dials: Dials,
     /// Connections that are not read from until calls are done: key and generation.
     pub(crate) held: Vec<(u32, u32)>,
     pub(crate) wheel: Wheel,
@@ -117,6 +119,7 @@ impl<T: Transport> Worker<T> {
                 router: Router::default(),
                 addresses: Addresses::new(settings.address),
                 calls: Calls::new(settings.calls),
+                dials: Dials::default(),
                 held: Vec::new(),
                 wheel: Wheel::new(),
                 overdue: VecDeque::new(),
@@ -224,7 +227,7 @@ impl<T: Transport> Worker<T> {
 
     /// Connections that came from outside.
     pub fn clients(&self) -> usize {
-        self.connections.len() - self.core.calls.made()
+        self.connections.len() - self.core.calls.made() - self.core.dials.made
     }
 
     /// Whether the worker holds so many refused connections beside its limit that the next one is better
@@ -258,6 +261,7 @@ impl<T: Transport> Worker<T> {
         self.start_calls();
         self.release_held();
         self.flush_slice();
+        self.flush_links();
         self.drain_step();
         self.shed();
         #[cfg(feature = "deflate")]
@@ -266,6 +270,7 @@ impl<T: Transport> Worker<T> {
             || !self.core.overdue.is_empty()
             || self.core.hub.has_dirty()
             || self.core.hub.has_orders()
+            || self.core.hub.links().has_dirty()
     }
 
     /// When to call [`turn`](Self::turn) even if nothing becomes ready.
@@ -380,6 +385,7 @@ impl<T: Transport> Worker<T> {
                         route,
                         session,
                         call,
+                        apart,
                     } => {
                         self.core.routes[route as usize].calls = true;
                         self.core.calls.push(Queued {
@@ -387,9 +393,11 @@ impl<T: Transport> Worker<T> {
                             route,
                             session,
                             call,
+                            apart,
                             repeated: false,
                         });
                     }
+                    Effect::Dial { link, route, dial } => self.core.dial(link, route, dial),
                     Effect::Timer {
                         ticket,
                         after_ms,
@@ -587,6 +595,7 @@ impl Core {
                 }
             }
             Phase::Upstream(upstream) => self.forget_upstream(*upstream, key),
+            Phase::Link(linked) => self.forget_link(&linked),
             Phase::Linger { .. } => {}
         }
     }

@@ -505,11 +505,11 @@ impl Inner {
     fn connect_wanted(&mut self) {
         while let Some(want) = self.worker.next_want() {
             if self.app.is_down && self.app.connect_ms == 0 {
-                self.worker.not_connected(want.endpoint, self.now);
+                self.worker.not_connected(want.id, self.now);
             } else {
                 let key = self.worker.next_key();
                 let socket = self.app.connect(key, self.now.ms);
-                self.worker.connected(want.endpoint, socket, self.now);
+                self.worker.connected(want.id, socket, self.now);
             }
         }
         self.worker.take_unreachable();

@@ -40,19 +40,19 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "hub",
-        rooms: &["ws", "http", "time", "metrics", "random"],
+        rooms: &["ws", "http", "time", "metrics", "random", "values"],
         std_never: OUTSIDE,
         std_even_so: ADDRESSES,
     },
     Room {
         name: "dialect",
-        rooms: &["hub", "ws", "http", "time", "metrics", "random"],
+        rooms: &["hub", "ws", "http", "time", "metrics", "random", "values"],
         std_never: OUTSIDE,
         std_even_so: &[],
     },
     Room {
         name: "server",
-        rooms: &["hub", "ws", "http", "time", "metrics", "random"],
+        rooms: &["hub", "ws", "http", "time", "metrics", "random", "values"],
         std_never: &[
             "env", "fs", "net", "os", "path", "process", "sync", "thread", "time",
         ],
@@ -60,13 +60,17 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "net",
-        rooms: &["server", "hub", "ws", "http", "time", "metrics", "random"],
+        rooms: &[
+            "server", "hub", "ws", "http", "time", "metrics", "random", "values",
+        ],
         std_never: &[],
         std_even_so: &[],
     },
     Room {
         name: "sim",
-        rooms: &["server", "hub", "ws", "http", "time", "metrics", "random"],
+        rooms: &[
+            "server", "hub", "ws", "http", "time", "metrics", "random", "values",
+        ],
         std_never: &["fs", "net", "os", "process", "sync", "thread", "time"],
         std_even_so: ADDRESSES,
     },
@@ -85,6 +89,12 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "random",
+        rooms: &[],
+        std_never: OUTSIDE,
+        std_even_so: &[],
+    },
+    Room {
+        name: "values",
         rooms: &[],
         std_never: OUTSIDE,
         std_even_so: &[],
