@@ -58,6 +58,7 @@
 //! | `deed.rs` | [`Deed`]: what it does with one request |
 //! | `application.rs` | [`AppHandle`]: what a script does with that application |
 //! | `chooser.rs` | [`Chooser`]: choices from a seed or from fuzz bytes |
+//! | `node.rs` | the server that links lead to, driven by a script |
 //! | `app.rs` | the application that random runs talk to, and its diary |
 //! | `model.rs` | what every subscriber must receive, computed from the diary |
 //! | `callbacks.rs` | what must become of every call to the application behind the gateway |
@@ -82,6 +83,7 @@ mod deflate;
 pub mod fuzz;
 mod gateway;
 mod model;
+mod node;
 mod oracles;
 mod outages;
 mod peer;
@@ -94,6 +96,7 @@ pub use chooser::Chooser;
 pub use client::Client;
 pub use deed::{Deed, End, Framing};
 pub use gateway::Asked;
+pub use node::NodeHandle;
 pub use peer::{Answer, Received};
 pub use run::{Run, Summary};
 pub use socket::SimSocket;

@@ -347,6 +347,10 @@ impl Links {
 }
 
 impl Hub {
+    pub(crate) fn has_dirty_links(&self) -> bool {
+        self.links.has_dirty()
+    }
+
     /// What waits to be written to links.
     pub(crate) fn links(&mut self) -> &mut Links {
         &mut self.links

@@ -166,6 +166,7 @@ impl Driver {
             let before = self.worker.connections();
             more = self.worker.turn(now) || accepting;
             self.connect_wanted(now);
+            more |= self.worker.has_work();
             if self.worker.connections() < before && self.resume_ms.take().is_some() {
                 more = true; // Somebody has left: there is room to accept again.
             }

@@ -93,6 +93,11 @@ pub(super) enum WantFor {
 }
 
 impl WantId {
+    /// For a link, and not for calls.
+    pub fn is_link(self) -> bool {
+        matches!(self.0, WantFor::Link(_))
+    }
+
     pub(super) fn link(dialled: u32) -> Self {
         Self(WantFor::Link(dialled))
     }

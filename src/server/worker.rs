@@ -266,11 +266,17 @@ impl<T: Transport> Worker<T> {
         self.shed();
         #[cfg(feature = "deflate")]
         self.core.hub.note_encoded();
+        self.has_work()
+    }
+
+    /// Whether there is something to do right now. What happens outside a turn can give rise to it: a connection that
+    /// was wanted and cannot be made.
+    pub fn has_work(&self) -> bool {
         !self.core.ready.is_empty()
             || !self.core.overdue.is_empty()
             || self.core.hub.has_dirty()
             || self.core.hub.has_orders()
-            || self.core.hub.links().has_dirty()
+            || self.core.hub.has_dirty_links()
     }
 
     /// When to call [`turn`](Self::turn) even if nothing becomes ready.

@@ -11,11 +11,12 @@ use std::rc::Rc;
 use super::application::AppHandle;
 use super::client::Client;
 use super::gateway::Application;
+use super::node::{Node, NodeHandle};
 use super::peer::{Answer, Peer};
 use super::socket::SimSocket;
 use crate::hub::{self, Handler};
 use crate::random::Random;
-use crate::server::{On, RouteSettings, Worker, WorkerSettings};
+use crate::server::{On, Place, RouteSettings, Worker, WorkerSettings};
 use crate::time::Now;
 
 /// A worker over simulated sockets, and everybody who talks to it.
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) now: Now,
     /// Where calls go.
     pub(crate) app: Application,
+    /// Where links lead.
+    pub(crate) node: Node,
     pub(crate) peers: Vec<Peer>,
     /// The worker's key of each peer's connection.
     pub(crate) keys: Vec<usize>,
@@ -311,6 +314,11 @@ impl World {
         AppHandle::new(self.inner.clone())
     }
 
+    /// The server that links lead to.
+    pub fn node(&self) -> NodeHandle {
+        NodeHandle::new(self.inner.clone())
+    }
+
     /// Lets time go by, deadline by deadline; everybody acts meanwhile.
     pub fn advance_ms(&mut self, ms: u64) {
         self.inner.borrow_mut().advance(ms);
@@ -427,6 +435,7 @@ impl Inner {
             worker: Worker::new(settings, Random::seeded(seed)),
             now: Now::new(1_000_000, 1_790_000_000_000),
             app: Application::new(),
+            node: Node::new(),
             peers: Vec::new(),
             keys: Vec::new(),
             live: Vec::new(),
@@ -461,7 +470,7 @@ impl Inner {
             moved |= peer.collect(usize::MAX);
         }
         self.forget_dead();
-        moved | self.app.exchange(self.now.ms)
+        moved | self.app.exchange(self.now.ms) | self.node.exchange(self.now.ms)
     }
 
     fn forget_dead(&mut self) {
@@ -484,7 +493,8 @@ impl Inner {
                 woken = true;
             }
         }
-        for (key, edge) in self.app.edges() {
+        let edges = self.app.edges().into_iter().chain(self.node.edges());
+        for (key, edge) in edges.collect::<Vec<_>>() {
             self.worker
                 .ready(key, edge.readable, edge.writable, edge.ended);
             woken = true;
@@ -504,23 +514,38 @@ impl Inner {
     /// Begins the connections that the worker wants. Some failures are known at once.
     fn connect_wanted(&mut self) {
         while let Some(want) = self.worker.next_want() {
-            if self.app.is_down && self.app.connect_ms == 0 {
-                self.worker.not_connected(want.id, self.now);
+            let key = self.worker.next_key();
+            let is_unix = matches!(want.place, Place::Unix(_));
+            let socket = if want.id.is_link() {
+                self.node.connect(key, is_unix, self.now.ms)
+            } else if self.app.is_down && self.app.connect_ms == 0 {
+                None
             } else {
-                let key = self.worker.next_key();
-                let socket = self.app.connect(key, self.now.ms);
-                self.worker.connected(want.id, socket, self.now);
+                Some(self.app.connect(key, self.now.ms))
+            };
+            match socket {
+                Some(socket) => {
+                    self.worker.connected(want.id, socket, self.now);
+                }
+                None => self.worker.not_connected(want.id, self.now),
             }
+            // Whoever was told may have something to say.
+            self.again |= self.worker.has_work();
         }
         self.worker.take_unreachable();
         // As in the network, what was written arrives whatever the worker's clock does next.
         self.app.exchange(self.now.ms);
+        self.node.exchange(self.now.ms);
     }
 
     /// When somebody has something to do that nobody else gives rise to.
     pub(crate) fn next_event_ms(&self) -> Option<u64> {
-        let both = [self.worker.next_deadline_ms(), self.app.next_ms()];
-        both.into_iter().flatten().min()
+        let all = [
+            self.worker.next_deadline_ms(),
+            self.app.next_ms(),
+            self.node.next_ms(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     pub(crate) fn is_due(&self) -> bool {

@@ -6,6 +6,7 @@
 //! | `closing.rs` | the closing handshake, from both sides |
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `limits.rs` | each limit at n and n + 1 |
+//! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
@@ -28,6 +29,7 @@ mod handshake;
 mod http;
 mod library;
 mod limits;
+mod links;
 mod memory;
 mod proxies;
 mod slow;
