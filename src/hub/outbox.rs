@@ -73,6 +73,12 @@ impl Outbox {
         }
     }
 
+    /// The frame that was queued last, if what comes now may be a part of it: not if a marker has yet to come between.
+    pub(crate) fn last_to_append_to(&self) -> Option<FrameId> {
+        let is_behind_the_gap = self.missed == 0 || self.len() > self.first_unsent();
+        self.last().filter(|_| is_behind_the_gap)
+    }
+
     /// The frame that was queued last.
     pub(crate) fn last(&self) -> Option<FrameId> {
         self.get(self.len().checked_sub(1)?)

@@ -385,7 +385,7 @@ impl Hub {
         // A client may pipeline thousands of commands and read later: their replies share a few frames.
         if !session.waits.is_nothing()
             && let outbox = self.outboxes.of(&mut session.waits, &self.frames)
-            && let Some(last) = outbox.last()
+            && let Some(last) = outbox.last_to_append_to()
             && let Some(added) = self
                 .frames
                 .append(last, |out| self.encoder.encode(out, message, encoding))

@@ -385,6 +385,27 @@ mod tests {
     }
 
     #[test]
+    fn the_news_of_a_gap_is_older_than_what_would_join_a_half_written_frame() {
+        let mut hub = Hub::new(0, HubLimits::default(), Random::seeded(1));
+        let limits = SessionLimits {
+            outbox_frames_max: 1,
+            slow: SlowPolicy::DropOldest,
+            ..SessionLimits::default()
+        };
+        let route = hub.add_route(limits, "", "/");
+        let session = hub.open(0, route);
+        assert!(hub.send(session, Message::Text("half")));
+        hub.outbox_advance(session, 1);
+        let id = hub.conn_id(session).expect("it is open");
+        assert_eq!(hub.send_many(&[id], Message::Text("missed")), Ok(1));
+        assert!(!hub.judge(session));
+        assert!(hub.send(session, Message::Text("next")));
+        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        let expected = b"\x04half\x81\x05gap 1\x81\x04next";
+        assert_eq!(waiting(&hub, session), expected);
+    }
+
+    #[test]
     fn the_news_of_a_gap_is_older_than_replies() {
         let (mut hub, session) = with_a_gap();
         hub.begin_replies(session);

@@ -47,8 +47,9 @@ impl Model {
         let is_nothing = self.get(index).is_some_and(Session::is_nothing);
         if !is_nothing && let Some(session) = self.get_mut(index) {
             // From here on it is more than a lone frame, even if nothing is appended.
-            session.outbox.get_or_insert_default();
-            let last = session.queue.back_mut();
+            let gap = session.outbox.get_or_insert_default().missed > 0;
+            let joins = !gap || session.queue.len() > session.first_unsent();
+            let last = session.queue.back_mut().filter(|_| joins);
             if let Some(last) = last.filter(|f| f.private && f.bytes.len() < PRIVATE_BYTES) {
                 last.bytes.extend(bytes);
                 last.messages += 1;
