@@ -10,7 +10,9 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::SlowPolicy;
 use super::listing::USER_SPACE;
+use super::options::{ChannelOptions, ChannelRules, Contradiction};
 use super::session::{Session, Subscriptions};
 
 /// A name space: equal names in two spaces are two channels.
@@ -36,6 +38,8 @@ pub(crate) struct Subscriber {
 pub(crate) struct Channel {
     pub(crate) space: Space,
     pub(crate) name: Rc<str>,
+    /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
+    pub(crate) slow: Option<SlowPolicy>,
     /// Drawn anew whenever the channel comes into being: offsets of another epoch mean nothing.
     pub(crate) epoch: u32,
     /// Publications in this epoch so far.
@@ -49,6 +53,8 @@ pub(crate) struct Channels {
     /// std's keyed hasher: clients choose these names. Never iterated where order could show.
     by_name: Vec<HashMap<Rc<str>, u32>>,
     spaces: Vec<Box<str>>,
+    /// Of each space, what holds for some of its channels.
+    rules: Vec<ChannelRules>,
     slab: Slab<Channel>,
 }
 
@@ -62,9 +68,22 @@ impl Channels {
             .unwrap_or_else(|| {
                 self.spaces.push(name.into());
                 self.by_name.push(HashMap::new());
+                self.rules.push(ChannelRules::default());
                 self.spaces.len() - 1
             });
         Space(at as u16)
+    }
+
+    /// Says what holds for some channels of a space, those that are already there excepted.
+    pub(super) fn add_rule(
+        &mut self,
+        space: Space,
+        rule: &ChannelOptions,
+    ) -> Result<(), Contradiction> {
+        match self.rules.get_mut(space.0 as usize) {
+            Some(rules) => rules.add(rule),
+            None => Ok(()),
+        }
     }
 
     /// The same for one that was named before.
@@ -129,9 +148,12 @@ impl Channels {
     }
 
     pub(crate) fn create(&mut self, space: Space, name: &str, epoch: u32) -> u32 {
+        let rules = self.rules.get(space.0 as usize);
+        let slow = rules.and_then(|rules| rules.slow(name));
         let name: Rc<str> = name.into();
         let channel = Channel {
             space,
+            slow,
             name: name.clone(),
             epoch,
             offset: 0,

@@ -3,6 +3,8 @@
 
 use slab::Slab;
 
+use super::SlowPolicy;
+
 /// Names a frame in the worker's frame slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameId(pub(crate) u32);
@@ -22,7 +24,9 @@ struct Frame {
     messages: u32,
     /// It belongs to one session alone, and more messages may be appended.
     private: bool,
-    /// The life of the channel it was published to; 0: none.
+    /// What becomes of it where it piles up; `None`: what the session's route says.
+    slow: Option<SlowPolicy>,
+    /// The life of the one channel it was published to; 0: none, or several.
     epoch: u32,
     bytes: Vec<u8>,
 }
@@ -38,6 +42,7 @@ impl Frames {
             references: 0,
             messages: 0,
             private: false,
+            slow: None,
             epoch: 0,
             bytes,
         };
@@ -53,22 +58,32 @@ impl Frames {
         id
     }
 
-    /// As [`insert_message`](Self::insert_message), published to a channel in this life of it.
+    /// As [`insert_message`](Self::insert_message), published to a channel in this life of it (0: to several), whose
+    /// policy for slow sessions it has.
     pub(crate) fn insert_publication(
         &mut self,
         epoch: u32,
+        slow: Option<SlowPolicy>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> FrameId {
         let id = self.insert_message(encode);
         if let Some(frame) = self.slab.get_mut(id.0 as usize) {
             frame.epoch = epoch;
+            frame.slow = slow;
         }
         id
     }
 
-    /// Which life of which channel a frame was published to; 0: none.
+    /// Which life of which channel a frame was published to; 0: none, or several.
     pub(crate) fn epoch(&self, id: FrameId) -> u32 {
         self.slab.get(id.0 as usize).map_or(0, |frame| frame.epoch)
+    }
+
+    /// What becomes of a frame where it piles up, for a session whose route says `of_route`; `None`: it holds no
+    /// message, and nobody is slow for its sake.
+    pub(crate) fn policy(&self, id: FrameId, of_route: SlowPolicy) -> Option<SlowPolicy> {
+        let frame = self.slab.get(id.0 as usize)?;
+        (frame.messages > 0).then(|| frame.slow.unwrap_or(of_route))
     }
 
     /// As [`insert`](Self::insert), for a message to one session alone: more may be appended later.
@@ -114,6 +129,7 @@ impl Frames {
             references: 0,
             messages: original.messages,
             private: false,
+            slow: original.slow,
             epoch: original.epoch,
             bytes,
         };

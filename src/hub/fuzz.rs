@@ -9,8 +9,10 @@
 mod model;
 mod wire;
 
+use std::collections::HashMap;
+
 use super::session::Life;
-use super::{ConnId, Context, Hub, HubLimits, SessionLimits, SlowPolicy};
+use super::{ChannelOptions, ConnId, Context, Hub, HubLimits, SessionLimits, SlowPolicy};
 use crate::random::Random;
 use crate::time::Now;
 use crate::ws::{CloseCode, Message, OpCode, encode_frame};
@@ -19,7 +21,7 @@ use model::Model;
 /// Oracle: a naive model predicts every queue byte for byte, every answer and every counter; each client gets what was
 /// accepted for it in order, nothing twice, and nothing less unless its policy says so and its marker tells.
 ///
-/// Bytes 0 to 9 are the limits, the rest are deeds.
+/// Bytes 0 to 10 are the limits, the rest are deeds. What the limits leave over of the first two are policies of channels.
 pub fn hub_model(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut drive = Drive::new(&mut bytes);
@@ -42,6 +44,17 @@ const POLICIES: [SlowPolicy; 3] = [
     SlowPolicy::DropOldest,
     SlowPolicy::Latest,
 ];
+
+/// Which channels have a policy of their own: three by the first number, two by the second, and zero gives none.
+fn policies([first, second]: [usize; 2]) -> HashMap<&'static str, SlowPolicy> {
+    let digits = [first, first / 4, first / 16, second, second / 4];
+    let all = CHANNELS.into_iter().zip(digits);
+    let own = all.filter_map(|(name, digit)| {
+        let digit = (digit % 4).checked_sub(1)?;
+        Some((name, POLICIES[digit]))
+    });
+    own.collect()
+}
 
 /// Choices; zero when they have run out.
 struct Bytes<'a>(&'a [u8]);
@@ -70,10 +83,12 @@ struct Drive {
 
 impl Drive {
     fn new(bytes: &mut Bytes<'_>) -> Self {
+        let (channels, budget) = (usize::from(bytes.next()), usize::from(bytes.next()));
         let limits = HubLimits {
-            channels_max: 1 + bytes.below(6),
-            memory_budget_bytes: 256 << bytes.below(12),
+            channels_max: 1 + channels % 6,
+            memory_budget_bytes: 256 << (budget % 12),
         };
+        let policies = policies([channels / 6, budget / 12]);
         let mut hub = Hub::new(3, limits, Random::seeded(7));
         let mut routes = Vec::new();
         for slow in POLICIES {
@@ -89,8 +104,11 @@ impl Drive {
             hub.add_route(limits, "fuzz", "/fuzz");
             routes.push(limits);
         }
+        for (name, slow) in &policies {
+            assert!(hub.add_channel_options(0, &ChannelOptions::of(*name).slow(*slow)));
+        }
         hub.now = Now::new(1_000, 0);
-        let model = Model::new(limits, routes);
+        let model = Model::new(limits, routes, policies);
         let number = 0;
         Self { hub, model, number }
     }
@@ -340,13 +358,27 @@ impl Drive {
         assert_eq!(self.hub.queued_bytes(), 0, "bytes stay");
         for (index, session) in self.model.sessions.iter().enumerate() {
             if let Some(session) = session {
-                session
-                    .wire
-                    .check(self.model.routes[usize::from(session.route)].slow);
+                session.wire.check();
                 self.hub.remove(index as u32);
             }
         }
         self.hub.check_invariants();
         assert_eq!((self.hub.sessions(), self.hub.channels()), (0, 0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_deeds_in_every_mixture_of_policies() {
+        let mut random = Random::seeded(11);
+        for _ in 0..400 {
+            let mut data: Vec<u8> = (0..800).map(|_| random.next_u64() as u8).collect();
+            // A budget that many frames fit into, and few who share them.
+            data[1] = (data[1] / 12).min(20) * 12 + 11;
+            hub_model(&data);
+        }
     }
 }

@@ -11,10 +11,12 @@
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
+//! | `options.rs` | what holds for some channels and not for others |
 //! | `encoding.rs` | messages as they are, or compressed |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
-//! | `publish.rs` | fan-out, limits, slow consumers |
+//! | `publish.rs` | fan-out, its limits |
+//! | `slow.rs` | those for whom too much waits |
 //! | `waiting.rs` | what waits to be written: replies, outboxes, the dirty list |
 //! | `listing.rs` | sessions and channels in pages, for whoever looks after the server |
 //! | `locals.rs` | per-connection state of a handler, slab-indexed |
@@ -44,10 +46,12 @@ mod handler;
 mod link;
 mod listing;
 mod locals;
+mod options;
 mod outbox;
 mod outboxes;
 mod publish;
 mod session;
+mod slow;
 mod waiting;
 
 pub use call::{Answered, Call, CallError, Target, TargetError};
@@ -62,8 +66,10 @@ pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
+pub use options::ChannelOptions;
 pub use publish::{PublishError, Published};
 pub use session::ConnId;
+pub use slow::SlowPolicy;
 
 use std::collections::VecDeque;
 
@@ -81,19 +87,6 @@ use crate::random::Random;
 use crate::time::Now;
 use crate::ws::CloseCode;
 
-/// What to do with a session whose outbox is over its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SlowPolicy {
-    /// Close it with 1013 (try again later). No silent gap: the subscriber is told.
-    #[default]
-    Close,
-    /// Drop its oldest frames; the next thing it gets is the handler's gap marker.
-    DropOldest,
-    /// Keep the newest publication of each channel and drop those before it: for values that replace each other, where
-    /// nobody wants the gap filled. If that is not enough, close it.
-    Latest,
-}
-
 /// Limits of one route's sessions, as far as the hub enforces them.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
@@ -105,7 +98,7 @@ pub struct SessionLimits {
     pub outbox_soft_ms: u64,
     /// Most frames that may wait in one outbox.
     pub outbox_frames_max: usize,
-    /// What happens beyond.
+    /// What happens beyond, for replies and for channels that have no policy of their own.
     pub slow: SlowPolicy,
     /// Most channels one session may be subscribed to.
     pub subscriptions_max: usize,
@@ -166,6 +159,8 @@ pub struct Hub {
     closing: Vec<CloseOrder>,
     /// Sessions whose outbox has gone beyond a limit, with their generation.
     suspects: Vec<(u32, u32)>,
+    /// Somewhere the policy is [`SlowPolicy::Latest`].
+    outdates: bool,
     /// Frames encoded and bytes in them since this turn began.
     turn_frames: usize,
     turn_bytes: usize,
@@ -256,6 +251,7 @@ impl Hub {
             dirty: VecDeque::new(),
             closing: Vec::new(),
             suspects: Vec::new(),
+            outdates: false,
             turn_frames: 0,
             turn_bytes: 0,
             turn_deliveries: 0,
@@ -279,6 +275,7 @@ impl Hub {
     /// Registers a route: its limits, the name space its channels live in, its path template. Answers its number.
     pub(crate) fn add_route(&mut self, limits: SessionLimits, space: &str, template: &str) -> u16 {
         let space = self.channels.space(space);
+        self.outdates |= limits.slow == SlowPolicy::Latest;
         self.routes.push(RouteEntry {
             limits,
             space,
@@ -287,6 +284,14 @@ impl Hub {
             was_used: false,
         });
         (self.routes.len() - 1) as u16
+    }
+
+    /// Says what holds for some of the channels of a route's name space. `false`: another route of that space says
+    /// something else about the same names.
+    pub(crate) fn add_channel_options(&mut self, route: u16, options: &ChannelOptions) -> bool {
+        let space = self.routes.get(route as usize).map(|route| route.space);
+        self.outdates |= options.slow == Some(SlowPolicy::Latest);
+        space.is_none_or(|space| self.channels.add_rule(space, options).is_ok())
     }
 
     /// Sessions that are open or still draining.

@@ -231,25 +231,52 @@ impl Outbox {
         self.drop_at(self.first_unsent(), frames)
     }
 
-    /// Takes the oldest message that is not on the wire yet; control frames stay. A gap marker is taken too,
-    /// and its number counted on. The caller releases the frame, and counts the messages in it.
-    pub(crate) fn drop_oldest_message(&mut self, frames: &Frames) -> Option<FrameId> {
+    /// Takes messages that are not on the wire yet and that `may_go`, oldest first, as long as the bytes and frames that
+    /// are left are `too_much`; the caller releases them, and counts the messages in them. All else stays as it stood. A
+    /// gap marker is taken too, and its number counted on.
+    pub(crate) fn drop_oldest_while(
+        &mut self,
+        frames: &Frames,
+        may_go: impl Fn(FrameId) -> bool,
+        too_much: impl Fn(usize, usize) -> bool,
+        mut dropped: impl FnMut(FrameId),
+    ) {
         let first = self.first_unsent();
-        if self.marked > 0 {
-            self.missed = self.missed.saturating_add(std::mem::take(&mut self.marked));
-            return self.drop_at(first, frames);
+        // What stays is put aside, so that each frame is looked at once, however many stay in front of those that go.
+        let mut staying: Vec<FrameId> = Vec::new();
+        while too_much(self.bytes(), self.len() + staying.len()) {
+            let Some(id) = self.get(first) else {
+                break;
+            };
+            if self.marked > 0 {
+                self.missed = self.missed.saturating_add(std::mem::take(&mut self.marked));
+            } else if !may_go(id) {
+                self.remove(first);
+                staying.push(id);
+                continue;
+            }
+            self.drop_at(first, frames);
+            dropped(id);
         }
-        let is_message = |at: &usize| self.get(*at).is_some_and(|id| frames.messages(id) > 0);
-        let at = (first..self.len()).find(is_message)?;
-        self.drop_at(at, frames)
+        for id in staying.into_iter().rev() {
+            self.insert(first, id, 0);
+        }
     }
 
-    /// Takes every publication that is not on the wire yet and is followed by one of the same channel; the caller
-    /// releases them. Replies and control frames stay, and the order of what is left.
-    pub(crate) fn drop_outdated(&mut self, frames: &Frames, mut dropped: impl FnMut(FrameId)) {
+    /// Takes every publication that `may_go`, is not on the wire yet, and is followed by one of the same channel; the
+    /// caller releases them. All else stays, and the order of what is left.
+    pub(crate) fn drop_outdated(
+        &mut self,
+        frames: &Frames,
+        may_go: impl Fn(FrameId) -> bool,
+        mut dropped: impl FnMut(FrameId),
+    ) {
         let mut seen: Vec<u32> = Vec::new();
         for at in (self.first_unsent()..self.len()).rev() {
-            let epoch = self.get(at).map_or(0, |id| frames.epoch(id));
+            let Some(id) = self.get(at).filter(|id| may_go(*id)) else {
+                continue;
+            };
+            let epoch = frames.epoch(id);
             if epoch == 0 {
                 continue;
             }
@@ -345,6 +372,51 @@ mod tests {
         assert!(outbox.into_queue().is_some_and(|queue| queue.is_empty()));
     }
 
+    /// Drops one message, or the marker.
+    fn drop_oldest(outbox: &mut Outbox, frames: &Frames) -> Option<FrameId> {
+        let (len, mut dropped) = (outbox.len(), None);
+        let is_message = |id| frames.messages(id) > 0;
+        outbox.drop_oldest_while(
+            frames,
+            is_message,
+            |_, left| left == len,
+            |id| dropped = Some(id),
+        );
+        dropped
+    }
+
+    #[test]
+    fn what_stays_keeps_its_place_and_its_order() {
+        for stays in [&b"a"[..], b"c", b"ace", b"bdfg", b"abcdefg", b""] {
+            let mut frames = Frames::default();
+            let mut outbox = Outbox::default();
+            for text in ["HALF", "a", "b", "c", "d", "e", "f", "g"] {
+                let (id, len) = frame(&mut frames, text);
+                outbox.push(id, len);
+            }
+            outbox.advance(2, &mut frames);
+            let may_go =
+                |id| !stays.starts_with(frames.get(id)) && !stays.ends_with(frames.get(id));
+            let before = contents(&outbox, &frames);
+            let mut dropped = Vec::new();
+            outbox.drop_oldest_while(
+                &frames,
+                may_go,
+                |bytes, len| bytes > 5 || len > 5,
+                |id| dropped.push(id),
+            );
+            let gone: String = dropped
+                .iter()
+                .map(|id| String::from_utf8_lossy(frames.get(*id)).into_owned())
+                .collect();
+            assert_eq!(gone.len(), 4, "{gone}");
+            assert!(gone.bytes().is_sorted(), "oldest first: {gone}");
+            let left: String = before.chars().filter(|c| !gone.contains(*c)).collect();
+            assert_eq!(contents(&outbox, &frames), left);
+            outbox.check_invariants(&frames);
+        }
+    }
+
     #[test]
     fn a_half_written_frame_is_never_dropped() {
         let mut frames = Frames::default();
@@ -354,7 +426,7 @@ mod tests {
             outbox.push(id, len);
         }
         outbox.advance(1, &mut frames);
-        let dropped = outbox.drop_oldest_message(&frames).expect("one");
+        let dropped = drop_oldest(&mut outbox, &frames).expect("one");
         assert_eq!(frames.get(dropped), b"bbbb");
         frames.release(dropped);
         for _ in 0..2 {
@@ -362,7 +434,7 @@ mod tests {
             outbox.push_marker(marker, len, 1);
             assert_eq!(contents(&outbox, &frames), "aaa!gap!cccc");
             outbox.check_invariants(&frames);
-            let dropped = outbox.drop_oldest_message(&frames).expect("the marker");
+            let dropped = drop_oldest(&mut outbox, &frames).expect("the marker");
             assert_eq!((frames.get(dropped), outbox.missed), (&b"!gap!"[..], 1));
             frames.release(dropped);
             outbox.missed = 0;
@@ -370,7 +442,7 @@ mod tests {
         let (marker, len) = frame(&mut frames, "!gap!");
         outbox.push_marker(marker, len, 1);
         outbox.advance(4, &mut frames);
-        let dropped = outbox.drop_oldest_message(&frames).expect("the last");
+        let dropped = drop_oldest(&mut outbox, &frames).expect("the last");
         assert_eq!((frames.get(dropped), outbox.missed), (&b"cccc"[..], 0));
         assert_eq!(contents(&outbox, &frames), "gap!");
     }

@@ -4,15 +4,14 @@
 //! of the turn, so a burst of publications leaves in one system call per subscriber, and batches grow with
 //! load by themselves.
 //!
-//! **A subscriber whose outbox is over its limits is told**: it is closed with 1013, or (drop-oldest) the
-//! next thing it gets is a gap marker. Nothing is dropped in silence.
+//! What becomes of a subscriber whose outbox is over its limits is told in `slow.rs`.
 
 use std::fmt;
 
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
 use super::listing::USER_SPACE;
-use super::outbox::Outbox;
 use super::session::Life;
+use super::slow;
 use super::waiting::mark_dirty;
 use super::{ConnId, FrameId, Hub, RouteEntry, SessionLimits, SlowPolicy, Waits};
 use crate::ws::{self, Message};
@@ -219,7 +218,9 @@ impl Hub {
         let mut frame = None;
         // Only the union of several channels can reach a session twice.
         self.stamp = self.stamp.wrapping_add(1).max(1);
-        let stamp = if names.len() > 1 { self.stamp } else { 0 };
+        let several = names.len() > 1;
+        let stamp = if several { self.stamp } else { 0 };
+        let shared = several.then(|| self.policy_of_union(space, names));
         for name in names {
             let Some(id) = self.channels.find(space, name) else {
                 continue;
@@ -229,12 +230,12 @@ impl Hub {
             };
             channel.offset += 1;
             first.get_or_insert((channel.offset, channel.epoch));
-            let epoch = channel.epoch;
+            let (epoch, slow) = shared.unwrap_or((channel.epoch, channel.slow));
             let frame = *frame.get_or_insert_with(|| {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
                 self.frames
-                    .insert_publication(epoch, |out| ws::encode_message(out, message, None))
+                    .insert_publication(epoch, slow, |out| ws::encode_message(out, message, None))
             });
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
@@ -264,6 +265,22 @@ impl Hub {
             offset,
             epoch,
             receivers,
+        })
+    }
+
+    /// The life and the policy of a publication to several channels. Of those with subscribers the strictest policy
+    /// counts: who may not be dropped for one of them is not dropped. One that reaches several is never outdated, for
+    /// it may be the newest of any of them.
+    fn policy_of_union(&self, space: Space, names: &[&str]) -> (u32, Option<SlowPolicy>) {
+        let ids = names
+            .iter()
+            .filter_map(|name| self.channels.find(space, name));
+        let mut channels = ids.filter_map(|id| self.channels.get(id));
+        let Some(first) = channels.next() else {
+            return (0, None);
+        };
+        channels.fold((first.epoch, first.slow), |(_, slow), other| {
+            (0, slow::stricter(slow, other.slow))
         })
     }
 
@@ -430,96 +447,6 @@ impl Hub {
         }
     }
 
-    /// Looks at an outbox that has just grown. One beyond its limits is judged later in this turn, after the
-    /// transport was asked: until then nobody knows whether its reader is slow or a burst was large.
-    fn watch(&mut self, index: u32) {
-        let Some(session) = self.sessions.get_mut(index as usize) else {
-            return;
-        };
-        let Some(outbox) = self.outboxes.get_mut(session.waits) else {
-            return;
-        };
-        let limits = limits_of(&self.routes, session.route);
-        let now = soft_stamp(self.now.ms);
-        if outbox.bytes() <= limits.outbox_soft_bytes {
-            outbox.soft_since = 0;
-        } else if outbox.soft_since == 0 {
-            outbox.soft_since = now;
-        }
-        // What a session makes for itself while it is read is bounded by the pause that follows. So the newest of its
-        // replies does not count, or a reply of the largest size behind the end of another would be one too many.
-        if self.reply.to == Some(index)
-            && let Some(newest) = outbox.last()
-            && outbox.bytes().saturating_sub(self.frames.get(newest).len())
-                <= limits.outbox_bytes_max
-            && outbox.len() <= limits.outbox_frames_max
-            && !is_over_soft(outbox, &limits, now)
-        {
-            return;
-        }
-        if !outbox.suspected && is_over(outbox, &limits, now) {
-            outbox.suspected = true;
-            self.suspects.push((index, session.generation));
-        }
-    }
-
-    /// Whether more waits for a session than may.
-    pub(crate) fn is_over(&self, index: u32) -> bool {
-        let limits = self.session_limits(index);
-        let now = soft_stamp(self.now.ms);
-        self.outbox(index)
-            .is_some_and(|outbox| is_over(outbox, &limits, now))
-    }
-
-    /// The transport takes nothing more for now: what becomes of a session that was suspected? `true`: it is
-    /// to be closed. Where the oldest or the outdated are dropped, they are.
-    pub(crate) fn judge(&mut self, index: u32) -> bool {
-        let limits = self.session_limits(index);
-        let now = soft_stamp(self.now.ms);
-        let Some(session) = self.sessions.get(index as usize) else {
-            return false;
-        };
-        let Some(outbox) = self.outboxes.get_mut(session.waits) else {
-            return false;
-        };
-        outbox.suspected = false;
-        if !is_over(outbox, &limits, now) {
-            return false;
-        }
-        if limits.slow == SlowPolicy::Close {
-            return true;
-        }
-        if limits.slow == SlowPolicy::Latest {
-            let mut dropped = Vec::new();
-            outbox.drop_outdated(&self.frames, |id| dropped.push(id));
-            self.metrics.frames_dropped_total += dropped.len() as u64;
-            for id in dropped {
-                self.frames.release(id);
-            }
-            if outbox.bytes() <= limits.outbox_soft_bytes {
-                outbox.soft_since = 0;
-            }
-            // What is left is the newest of each channel, and replies: more than that is too much.
-            return is_over(outbox, &limits, now);
-        }
-        let over_soft = is_over_soft(outbox, &limits, now);
-        while is_over(outbox, &limits, now)
-            || (over_soft && outbox.bytes() > limits.outbox_soft_bytes)
-        {
-            let Some(dropped) = outbox.drop_oldest_message(&self.frames) else {
-                break;
-            };
-            let messages = self.frames.messages(dropped);
-            self.frames.release(dropped);
-            outbox.missed = outbox.missed.saturating_add(messages);
-            self.metrics.frames_dropped_total += u64::from(messages);
-        }
-        if outbox.bytes() <= limits.outbox_soft_bytes {
-            outbox.soft_since = 0;
-        }
-        false
-    }
-
     pub(crate) fn session_limits(&self, index: u32) -> super::SessionLimits {
         let route = self.sessions.get(index as usize).map_or(0, |s| s.route);
         limits_of(&self.routes, route)
@@ -527,30 +454,10 @@ impl Hub {
 }
 
 #[inline]
-fn limits_of(routes: &[RouteEntry], route: u16) -> SessionLimits {
+pub(super) fn limits_of(routes: &[RouteEntry], route: u16) -> SessionLimits {
     routes
         .get(route as usize)
         .map_or_else(Default::default, |r| r.limits)
-}
-
-/// `soft_since` counts in units that fit 32 bits for eight years.
-const SOFT_UNIT_MS: u64 = 64;
-
-/// One frame alone is never too much: a message may be as large as the route allows.
-fn is_over(outbox: &Outbox, limits: &SessionLimits, now: u32) -> bool {
-    (outbox.bytes() > limits.outbox_bytes_max && outbox.len() > 1)
-        || outbox.len() > limits.outbox_frames_max
-        || is_over_soft(outbox, limits, now)
-}
-
-fn is_over_soft(outbox: &Outbox, limits: &SessionLimits, now: u32) -> bool {
-    outbox.soft_since != 0
-        && u64::from(now.wrapping_sub(outbox.soft_since)) * SOFT_UNIT_MS > limits.outbox_soft_ms
-}
-
-fn soft_stamp(ms: u64) -> u32 {
-    // Zero means "not above the limit".
-    ((ms / SOFT_UNIT_MS) as u32).max(1)
 }
 
 fn check_internal_name(name: &str) -> Result<(), NameError> {

@@ -204,6 +204,8 @@ pub enum RouteError {
     BadTemplate(String, &'static str),
     /// Another route matches the same paths on the same listener.
     Duplicate(String),
+    /// Options for channels of these names, and what is wrong with them.
+    BadChannels(String, &'static str),
     /// More than 65,535 routes.
     TooMany,
 }
@@ -218,6 +220,7 @@ impl fmt::Display for RouteError {
                     "route template {template:?} matches the same paths as another on that listener"
                 )
             }
+            Self::BadChannels(names, why) => write!(f, "options for channels {names:?}: {why}"),
             Self::TooMany => f.write_str("more than 65535 routes"),
         }
     }

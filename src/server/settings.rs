@@ -1,7 +1,7 @@
 //! Every limit and time-out of the server, with its default and the reason for it.
 
 use crate::http::HeadLimits;
-use crate::hub::{HubLimits, SessionLimits};
+use crate::hub::{ChannelOptions, HubLimits, SessionLimits};
 #[cfg(feature = "deflate")]
 use crate::ws::deflate::Settings as Deflate;
 use crate::ws::{CloseCode, Limits as WsLimits, Subprotocols};
@@ -128,6 +128,9 @@ impl Default for AddressLimits {
 pub struct RouteSettings {
     /// Outbox, subscriptions, bad messages.
     pub session: SessionLimits,
+    /// What holds for some of its channels and not for others. Handlers with the same name space share their channels, so
+    /// what one of their routes says holds for all of them.
+    pub channels: Vec<ChannelOptions>,
     /// Message, frame and fragment limits (RFC 6455 §10.4).
     pub ws: WsLimits,
     /// permessage-deflate (RFC 7692).
@@ -165,6 +168,7 @@ impl Default for RouteSettings {
     fn default() -> Self {
         Self {
             session: SessionLimits::default(),
+            channels: Vec::new(),
             ws: WsLimits::for_message_bytes(1 << 20),
             #[cfg(feature = "deflate")]
             deflate: Deflate::default(),

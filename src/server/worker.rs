@@ -143,7 +143,8 @@ impl<T: Transport> Worker<T> {
     /// Adds a route.
     ///
     /// # Errors
-    /// A template that is not one, or that matches the same paths as another on one of the listeners.
+    /// A template that is not one, or that matches the same paths as another on one of the listeners; options for
+    /// channels that have no such names, or other ones than a route that shares them.
     pub fn route(
         &mut self,
         template: &str,
@@ -157,9 +158,17 @@ impl<T: Transport> Worker<T> {
         self.core
             .router
             .add(template, on, self.core.routes.len() as u16)?;
-        self.core
-            .hub
-            .add_route(settings.session, handler.space(), template);
+        let hub = &mut self.core.hub;
+        let route = hub.add_route(settings.session, handler.space(), template);
+        for options in &settings.channels {
+            let bad = |why| Err(RouteError::BadChannels(options.names.clone(), why));
+            if let Err(why) = options.check() {
+                return bad(why);
+            }
+            if !hub.add_channel_options(route, options) {
+                return bad("another route with the same channels says something else of them");
+            }
+        }
         self.core.routes.push(Route {
             settings,
             handler,

@@ -10,6 +10,7 @@
 //! | `memory.rs` | the memory budget |
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
+//! | `mixtures.rs` | sessions whose channels have policies of their own |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
 //! | `drain.rs` | going down gently |
@@ -31,6 +32,7 @@ mod library;
 mod limits;
 mod links;
 mod memory;
+mod mixtures;
 mod proxies;
 mod slow;
 mod timing;

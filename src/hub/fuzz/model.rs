@@ -6,13 +6,15 @@ mod reach;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::super::session::Life;
-use super::super::{Hub, HubLimits, SessionLimits};
+use super::super::{Hub, HubLimits, SessionLimits, SlowPolicy};
 use super::wire::Wire;
 use crate::ws::{CloseCode, Message, encode_close, encode_message};
 
 pub(super) struct Model {
     limits: HubLimits,
-    pub(super) routes: Vec<SessionLimits>,
+    routes: Vec<SessionLimits>,
+    /// Policies of channels that have one.
+    policies: HashMap<&'static str, SlowPolicy>,
     pub(super) sessions: Vec<Option<Session>>,
     channels: HashMap<String, Channel>,
     suspects: Vec<(u32, u32)>,
@@ -56,6 +58,8 @@ pub(super) struct Frame {
     messages: u32,
     private: bool,
     epoch: Option<u32>,
+    /// Of the channel, if it has one.
+    slow: Option<SlowPolicy>,
 }
 
 /// One life of a channel.
@@ -94,10 +98,15 @@ fn encoded(text: &str) -> Vec<u8> {
 }
 
 impl Model {
-    pub(super) fn new(limits: HubLimits, routes: Vec<SessionLimits>) -> Self {
+    pub(super) fn new(
+        limits: HubLimits,
+        routes: Vec<SessionLimits>,
+        policies: HashMap<&'static str, SlowPolicy>,
+    ) -> Self {
         Self {
             limits,
             routes,
+            policies,
             sessions: Vec::new(),
             channels: HashMap::new(),
             suspects: Vec::new(),
@@ -163,6 +172,7 @@ impl Model {
             messages: 0,
             private: false,
             epoch: None,
+            slow: None,
         }
     }
 

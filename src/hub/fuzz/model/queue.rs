@@ -15,11 +15,21 @@ fn ticks(ms: u64) -> u64 {
 }
 
 impl Model {
-    pub(super) fn accept(&mut self, index: u32, number: u32, epoch: Option<u32>, is_ping: bool) {
+    pub(super) fn accept(
+        &mut self,
+        index: u32,
+        number: u32,
+        publication: Option<&Frame>,
+        is_ping: bool,
+    ) {
+        let epoch = publication.and_then(|frame| frame.epoch);
+        let of_channel = publication.and_then(|frame| frame.slow);
+        let slow = of_channel.unwrap_or(self.limits(index).slow);
         if let Some(session) = self.get_mut(index) {
             session.wire.accepted.push(Accepted {
                 number,
                 epoch,
+                slow,
                 is_ping,
             });
         }
@@ -127,6 +137,11 @@ impl Model {
             || self.is_over_soft(index)
     }
 
+    /// What becomes of a frame of this session; `None`: it is no message.
+    fn policy(frame: &Frame, of_route: SlowPolicy) -> Option<SlowPolicy> {
+        (frame.messages > 0).then(|| frame.slow.unwrap_or(of_route))
+    }
+
     pub(super) fn is_over_soft(&self, index: u32) -> bool {
         let outbox = self.get(index).and_then(|s| s.outbox.as_ref());
         let since = outbox.and_then(|o| o.soft_since);
@@ -157,35 +172,54 @@ impl Model {
         if !self.is_over(index) {
             return false;
         }
-        match limits.slow {
-            SlowPolicy::Close => return true,
-            SlowPolicy::Latest => self.drop_outdated(index),
-            SlowPolicy::DropOldest => {
-                let over_soft = self.is_over_soft(index);
-                let soft = limits.outbox_soft_bytes;
-                let bytes = |model: &Self| model.get(index).map_or(0, Session::bytes);
-                while (self.is_over(index) || (over_soft && bytes(self) > soft))
-                    && self.drop_oldest(index)
-                {}
-            }
-        }
+        self.drop_outdated(index);
+        self.note_soft(index);
+        let over_soft = self.is_over_soft(index);
+        let is_too_much = |model: &Self| {
+            let (bytes, frames) = model
+                .get(index)
+                .map_or((0, 0), |s| (s.bytes(), s.queue.len()));
+            (bytes > limits.outbox_bytes_max && frames > 1)
+                || frames > limits.outbox_frames_max
+                || (over_soft && bytes > limits.outbox_soft_bytes)
+        };
+        while is_too_much(self) && self.drop_oldest(index) {}
+        self.note_soft(index);
+        let must_stay = |frame: &Frame| {
+            Self::policy(frame, limits.slow).is_some_and(|slow| slow != SlowPolicy::DropOldest)
+        };
+        self.is_over(index)
+            && self
+                .get(index)
+                .is_some_and(|s| s.queue.iter().any(must_stay))
+    }
+
+    /// Who is below the soft limit again has time again.
+    fn note_soft(&mut self, index: u32) {
+        let soft = self.limits(index).outbox_soft_bytes;
         if let Some(session) = self.get_mut(index)
-            && session.bytes() <= limits.outbox_soft_bytes
+            && session.bytes() <= soft
             && let Some(outbox) = &mut session.outbox
         {
             outbox.soft_since = None;
         }
-        limits.slow == SlowPolicy::Latest && self.is_over(index)
     }
 
     pub(super) fn drop_outdated(&mut self, index: u32) {
+        let of_route = self.limits(index).slow;
         let Some(session) = self.get_mut(index) else {
             return;
         };
         let (first, before) = (session.first_unsent(), session.queue.len());
         let frames: Vec<Frame> = session.queue.drain(..).collect();
         let epochs: Vec<Option<u32>> = frames.iter().map(|f| f.epoch).collect();
-        let outdated = |at: usize| epochs[at].is_some() && epochs[at + 1..].contains(&epochs[at]);
+        let latest = frames
+            .iter()
+            .map(|f| Self::policy(f, of_route) == Some(SlowPolicy::Latest));
+        let latest: Vec<bool> = latest.collect();
+        let is_followed =
+            |at: usize| epochs[at].is_some() && epochs[at + 1..].contains(&epochs[at]);
+        let outdated = |at: usize| latest[at] && is_followed(at);
         let kept = frames.into_iter().enumerate();
         let kept = kept.filter(|(at, _)| *at < first || !outdated(*at));
         session.queue = kept.map(|(_, frame)| frame).collect();
@@ -193,8 +227,10 @@ impl Model {
         self.dropped += dropped as u64;
     }
 
-    /// The marker if there is one, whose number is counted on, else the oldest message; `false`: there is none.
+    /// The marker if there is one, whose number is counted on, else the oldest message that may go; `false`: there is
+    /// none.
     pub(super) fn drop_oldest(&mut self, index: u32) -> bool {
+        let of_route = self.limits(index).slow;
         let Some(session) = self.get_mut(index) else {
             return false;
         };
@@ -204,7 +240,8 @@ impl Model {
             outbox.missed += std::mem::take(&mut outbox.marked);
             return session.queue.remove(first).is_some();
         }
-        let at = (first..session.queue.len()).find(|at| session.queue[*at].messages > 0);
+        let at = (first..session.queue.len())
+            .find(|at| Self::policy(&session.queue[*at], of_route) == Some(SlowPolicy::DropOldest));
         let Some(frame) = at.and_then(|at| session.queue.remove(at)) else {
             return false;
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::super::session::Life;
-use super::super::super::{PublishError, Published};
+use super::super::super::{PublishError, Published, SlowPolicy};
 use super::{Model, encoded};
 
 impl Model {
@@ -115,7 +115,24 @@ impl Model {
         }
         let mut frame = self.frame(encoded(text));
         frame.messages = 1;
-        frame.epoch = first.map(|_| ours.epoch);
+        let living = names
+            .iter()
+            .filter(|name| self.channels.contains_key(**name));
+        let policies: Vec<Option<SlowPolicy>> = living
+            .map(|name| self.policies.get(*name).copied())
+            .collect();
+        // The strictest; and one that reaches several is never outdated.
+        let strictest = [
+            Some(SlowPolicy::Close),
+            None,
+            Some(SlowPolicy::DropOldest),
+            Some(SlowPolicy::Latest),
+        ];
+        frame.slow = strictest
+            .into_iter()
+            .find(|slow| policies.contains(slow))
+            .flatten();
+        frame.epoch = (policies.len() == 1).then_some(ours.epoch);
         let receivers: Vec<u32> = (0..self.sessions.len() as u32)
             .filter(|index| Some(*index) != but)
             .filter(|index| {
@@ -125,7 +142,7 @@ impl Model {
             .collect();
         assert_eq!(ours.receivers, receivers.len());
         for index in receivers {
-            self.accept(index, number, frame.epoch, false);
+            self.accept(index, number, Some(&frame), false);
             self.queue(index, frame.clone());
         }
     }
