@@ -6,6 +6,7 @@
 //! | `value.rs` | values as they are written |
 //! | `document.rs` | a TOML file as a tree with places |
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
+//! | `channels.rs` | options for some channels |
 //! | `build.rs` | the record put together: listeners and routes, checked |
 //! | `proxies.rs` | trusted proxies, listeners with a PROXY header |
 //! | `dialects.rs` | dialects by name, default routes |
@@ -16,6 +17,7 @@
 //! defaults stay beside the fields.
 
 mod build;
+mod channels;
 mod dialects;
 mod document;
 #[cfg(any(test, feature = "sim"))]

@@ -4,6 +4,8 @@
 
 mod program;
 
+use dunlin::config::{Config, Dialect, Input};
+use dunlin::hub::{ChannelOptions, SlowPolicy};
 use dunlin::net::{Client, ClientError, Received, http_request};
 use program::{Ended, Served, TempFile, dunlin, run};
 
@@ -61,6 +63,43 @@ fn mistakes_have_a_place_and_a_way_out() {
             "FILE:1:1: unknown key \"headers_max\", it belongs to [limits]",
         ),
         ("[pubsub]\npresence = true\n", "it belongs to [chat]"),
+        (
+            "[pubsub]\nchanels = 1\n",
+            "FILE:2:1: unknown key \"chanels\" in [pubsub], did you mean \"channels\"?",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*b\"\nslow = \"close\"\n",
+            "FILE:2:9: `match`: a `*` stands for the rest of a name, so it comes last",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\n",
+            "FILE:1:1: nothing is said of these channels: `slow` is missing here",
+        ),
+        (
+            "[[pubsub.channels]]\nslow = \"latest\"\n",
+            "FILE:1:1: `match` is missing here",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\nslow = \"lates\"\n",
+            "FILE:3:8: `slow` wants one of close, drop_oldest, latest, this is \"lates\", did you mean \"latest\"?",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\nslwo = \"latest\"\n",
+            "FILE:3:1: unknown key \"slwo\" in [[pubsub.channels]], did you mean \"slow\"?",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\nslow = \"latest\"\n\
+             [[pubsub.channels]]\nmatch = \"a*\"\nslow = \"close\"\n",
+            "FILE:5:9: `match` = \"a*\" stands at FILE:1:1 too",
+        ),
+        (
+            "[pubsub.channels]\nmatch = \"a*\"\nslow = \"latest\"\n",
+            "FILE:1:1: there may be several: write [[pubsub.channels]]",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\ndialect = \"pubsub\"\nchannels = []\n",
+            "FILE:4:1: the routes of pubsub share their channels: write [[pubsub.channels]]",
+        ),
         ("[limist]\n", "did you mean \"limits\"?"),
         (
             "listen = [1]\n",
@@ -329,6 +368,7 @@ fn print_config_can_be_read_again() {
         "listen = [\"localhost:0\", \"127.0.0.1:0\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\n\
          forwarded_header = \"forwarded\"\nproxy_protocol = \"tapr\"\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
          [limits]\nmessage_bytes_max = \"128KiB\"\nsubprotocols = [\"b\", \"a\"]\n[pubsub]\nping_after_ms = \"1m\"\n\
+         [[pubsub.channels]]\nmatch = \"ticks.*\"\nslow = \"latest\"\n[[pubsub.channels]]\nmatch = \"\\\"x\"\nslow = \"close\"\n\
          [hierachain]\nmode = \"guide\"\n[chat]\npresence = true\n[echo]\nmessages_per_second = 100\n\
          [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\nproxy_protocol = true\n\
          [[route]]\npath = \"/room/{{channel}}\"\nlistener = \"edge\"\ndialect = \"pubsub\"\nslow = \"drop_oldest\"\n\
@@ -594,4 +634,28 @@ fn the_sandbox_is_a_switch_with_a_third_word() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn options_of_channels_reach_every_route_of_pubsub_and_no_other() {
+    let text = "[[pubsub.channels]]\nmatch = \"ticks.*\"\nslow = \"latest\"\n\
+                [[pubsub.channels]]\nmatch = \"log\"\nslow = \"drop_oldest\"\n\
+                [[route]]\npath = \"/room/{channel}\"\ndialect = \"pubsub\"\n";
+    let file = TempFile::new("channels.toml", text);
+    let input = Input {
+        file: Some(file.as_str().into()),
+        ..Input::default()
+    };
+    let config = Config::load(&input).unwrap();
+    let expected = [
+        ChannelOptions::of("ticks.*").slow(SlowPolicy::Latest),
+        ChannelOptions::of("log").slow(SlowPolicy::DropOldest),
+    ];
+    for route in &config.routes {
+        let is_pubsub = route.dialect == Dialect::PubSub;
+        let expected = if is_pubsub { &expected[..] } else { &[] };
+        assert_eq!(route.settings.channels, expected, "{}", route.path);
+    }
+    let routes = config.routes.iter();
+    assert_eq!(routes.filter(|r| r.dialect == Dialect::PubSub).count(), 5);
 }

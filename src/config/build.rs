@@ -135,7 +135,9 @@ impl Config {
     fn route_problem(&self, error: &RouteError) -> Problem {
         let template = match error {
             RouteError::BadTemplate(path, _) | RouteError::Duplicate(path) => path,
-            RouteError::TooMany => return Problem::at(Origin::Default, error.to_string()),
+            RouteError::BadChannels(..) | RouteError::TooMany => {
+                return Problem::at(Origin::Default, error.to_string());
+            }
         };
         // The last one is the one that came too late; one of the file can be changed there.
         let routes = || {
@@ -378,6 +380,10 @@ impl Build<'_> {
         match origins(&values.origins) {
             Ok(origins) => settings.origins = origins,
             Err(message) => wrong.say("origins", message),
+        }
+        if record.dialect == Dialect::PubSub {
+            let channels = self.record.channels.iter();
+            settings.channels = channels.map(|c| c.options.clone()).collect();
         }
         check_settings(record.dialect, &settings, &mut wrong);
         let fine = wrong.0.is_empty();

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::Config;
 use super::build::{globals, values, written};
+use super::channels::{CHANNELS, SECTION as CHANNELS_SECTION};
 use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
 use super::record::{Origin, Record, origin_of};
 use super::table::{GLOBAL, ROUTE};
@@ -53,6 +54,14 @@ pub(super) fn print(config: &Config) -> String {
                     &value.to_toml(setting.kind),
                     &origin,
                 );
+            }
+        }
+        if section == CHANNELS_SECTION {
+            for channels in &record.channels {
+                _ = write!(out, "\n[[{section}.{CHANNELS}]]\n");
+                for (name, value) in channels.entries() {
+                    entry(&mut out, name, &value, &channels.origin);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
 use super::dialects::{Dialect, MAIN, SECTIONS};
 use super::document::{Item, Key, Table, Toml};
 use super::table::{GLOBAL, Global, ROUTE, RouteValues};
@@ -106,6 +107,7 @@ pub(crate) struct Record {
     pub(crate) settings: Settings,
     pub(crate) listeners: Vec<ListenerRecord>,
     pub(crate) routes: Vec<RouteRecord>,
+    pub(crate) channels: Vec<ChannelRecord>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -342,14 +344,14 @@ fn is_link(name: &str) -> bool {
 }
 
 /// A file while it is read.
-struct File<'a> {
+pub(super) struct File<'a> {
     path: &'a Path,
     text: &'a str,
     record: &'a mut Record,
 }
 
 impl File<'_> {
-    fn origin(&self, at: usize) -> Origin {
+    pub(super) fn origin(&self, at: usize) -> Origin {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         Origin::File {
@@ -359,7 +361,7 @@ impl File<'_> {
         }
     }
 
-    fn problem(&mut self, at: usize, message: String) {
+    pub(super) fn problem(&mut self, at: usize, message: String) {
         let problem = Problem::at(self.origin(at), message);
         self.record.problems.push(problem);
     }
@@ -380,8 +382,23 @@ impl File<'_> {
         }
     }
 
+    /// Where options for channels of these names stand already.
+    pub(super) fn channels_called(&self, names: &str) -> Option<Origin> {
+        let mut all = self.record.channels.iter();
+        let same = all.find(|known| known.options.names == names);
+        same.map(|known| known.origin.clone())
+    }
+
+    pub(super) fn add_channels(&mut self, channels: ChannelRecord) {
+        self.record.channels.push(channels);
+    }
+
     fn read_section(&mut self, section: &'static str, table: &Table) {
         for (key, value) in table.entries() {
+            if (section, key.name.as_str()) == (CHANNELS_SECTION, CHANNELS) {
+                self.read_channels(value);
+                continue;
+            }
             self.read_setting(section, key, value);
         }
     }
@@ -394,6 +411,8 @@ impl File<'_> {
             if section.is_empty() {
                 names.extend(TABLES);
                 names.extend(LISTS);
+            } else if section == CHANNELS_SECTION {
+                names.push(CHANNELS);
             }
             let place = if section.is_empty() {
                 String::new()
@@ -445,7 +464,7 @@ impl File<'_> {
     }
 
     /// A string that must be there.
-    fn string(&mut self, at: usize, table: &Table, name: &str) -> Option<String> {
+    pub(super) fn string(&mut self, at: usize, table: &Table, name: &str) -> Option<String> {
         match table.get(name) {
             Some(Item {
                 value: Toml::String(text),
@@ -527,7 +546,13 @@ impl File<'_> {
                 let mut names = names_of(&all);
                 names.extend(ROUTE_NAMES);
                 let place = format!(" in a route of dialect {:?}", dialect.name());
-                let message = unknown("key", name, &names, &place);
+                let message = if name == CHANNELS && dialect == Dialect::PubSub {
+                    format!(
+                        "the routes of pubsub share their channels: write [[{CHANNELS_SECTION}.{CHANNELS}]]"
+                    )
+                } else {
+                    unknown("key", name, &names, &place)
+                };
                 self.problem(key.at, message);
                 continue;
             };
@@ -546,7 +571,7 @@ impl File<'_> {
 }
 
 /// What to say about a name that is none, with the nearest one or the table where it belongs.
-fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> String {
+pub(super) fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> String {
     let mut message = format!("unknown {what} {name:?}{place}");
     let elsewhere = || {
         let global = GLOBAL.iter().map(|s| (s.section, s.name));
