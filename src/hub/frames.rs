@@ -29,6 +29,12 @@ struct Frame {
     /// The life of the one channel it was published to; 0: none, or several.
     epoch: u32,
     bytes: Vec<u8>,
+    /// What follows behind `bytes`: another frame, shared with others that begin differently. Most have none.
+    tail: FrameId,
+}
+
+impl FrameId {
+    const NONE: Self = Self(u32::MAX);
 }
 
 impl Frames {
@@ -45,6 +51,7 @@ impl Frames {
             slow: None,
             epoch: 0,
             bytes,
+            tail: FrameId::NONE,
         };
         FrameId(self.slab.insert(frame) as u32)
     }
@@ -115,7 +122,6 @@ impl Frames {
     }
 
     /// Encodes another version of a frame, from its bytes. It has no reference yet.
-    #[cfg(feature = "deflate")]
     pub(crate) fn insert_copy(
         &mut self,
         of: FrameId,
@@ -132,6 +138,7 @@ impl Frames {
             slow: original.slow,
             epoch: original.epoch,
             bytes,
+            tail: FrameId::NONE,
         };
         Some(FrameId(self.slab.insert(frame) as u32))
     }
@@ -150,7 +157,6 @@ impl Frames {
     }
 
     /// So many references were counted that belong to a copy of it. It stays until it is discarded.
-    #[cfg(feature = "deflate")]
     pub(crate) fn forgo(&mut self, id: FrameId, references: u32) {
         if let Some(frame) = self.slab.get_mut(id.0 as usize) {
             frame.references = frame.references.saturating_sub(references);
@@ -174,18 +180,55 @@ impl Frames {
             .get(id.0 as usize)
             .is_some_and(|f| f.references == 0)
         {
-            let mut bytes = self.slab.remove(id.0 as usize).bytes;
+            let Frame {
+                mut bytes, tail, ..
+            } = self.slab.remove(id.0 as usize);
             self.bytes -= bytes.len();
             if self.pool.len() < POOL_BUFFERS_MAX && bytes.capacity() <= POOL_BUFFER_BYTES_MAX {
                 bytes.clear();
                 self.pool.push(bytes);
             }
+            if tail != FrameId::NONE {
+                self.release(tail);
+            }
         }
     }
 
-    /// The bytes of a frame (empty for one that is gone).
+    /// As [`insert_message`](Self::insert_message), with an end that it shares with others: `tail` is a frame without
+    /// a tail of its own, and holds what stands behind the bytes that are encoded here.
+    pub(crate) fn insert_patched(
+        &mut self,
+        tail: FrameId,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> FrameId {
+        let id = self.insert_message(encode);
+        self.retain(tail, 1);
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.tail = tail;
+        }
+        id
+    }
+
+    /// The bytes of a frame of its own, without those that it shares (empty for one that is gone).
     pub(crate) fn get(&self, id: FrameId) -> &[u8] {
         self.slab.get(id.0 as usize).map_or(&[], |f| &f.bytes)
+    }
+
+    /// All bytes of a frame: its own, then those that it shares.
+    #[inline]
+    pub(crate) fn parts(&self, id: FrameId) -> [&[u8]; 2] {
+        match self.slab.get(id.0 as usize) {
+            Some(frame) if frame.tail != FrameId::NONE => [&frame.bytes, self.get(frame.tail)],
+            Some(frame) => [&frame.bytes, &[]],
+            None => [&[], &[]],
+        }
+    }
+
+    /// How long a frame is, with what it shares.
+    #[inline]
+    pub(crate) fn len_of(&self, id: FrameId) -> usize {
+        let [own, shared] = self.parts(id);
+        own.len() + shared.len()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -196,8 +239,11 @@ impl Frames {
         self.bytes
     }
 
+    /// How often outboxes name a frame.
     pub(crate) fn references(&self) -> usize {
-        self.slab.iter().map(|(_, f)| f.references as usize).sum()
+        let all = self.slab.iter().map(|(_, f)| f.references as usize);
+        let tails = self.slab.iter().filter(|(_, f)| f.tail != FrameId::NONE);
+        all.sum::<usize>() - tails.count()
     }
 }
 
@@ -221,5 +267,27 @@ mod tests {
         assert_eq!(frames.get(id), b"hello");
         frames.release(id);
         assert_eq!((frames.len(), frames.bytes(), frames.pool.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_shared_end_goes_with_the_last_that_has_it() {
+        let mut frames = Frames::default();
+        let tail = frames.insert(|out| out.extend_from_slice(b"world"));
+        let ids = [&b"hello "[..], b"my "].map(|own| {
+            let id = frames.insert_patched(tail, |out| out.extend_from_slice(own));
+            frames.retain(id, 1);
+            id
+        });
+        frames.discard(tail);
+        assert_eq!(
+            (frames.len(), frames.bytes(), frames.references()),
+            (3, 14, 2)
+        );
+        assert_eq!(frames.parts(ids[1]), [&b"my "[..], b"world"]);
+        assert_eq!(frames.len_of(ids[0]), 11);
+        frames.release(ids[0]);
+        assert_eq!((frames.len(), frames.len_of(ids[1])), (2, 8));
+        frames.release(ids[1]);
+        assert_eq!((frames.len(), frames.bytes()), (0, 0));
     }
 }

@@ -12,7 +12,7 @@
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
 //! | `options.rs` | what holds for some channels and not for others |
-//! | `encoding.rs` | messages as they are, or compressed |
+//! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
 //! | `publish.rs` | fan-out, its limits |
@@ -74,7 +74,7 @@ pub use slow::SlowPolicy;
 use std::collections::VecDeque;
 
 use channel::Channels;
-use encoding::Encoder;
+use encoding::{Encoder, Encoding};
 use frames::Frames;
 use outboxes::{Outboxes, Waiting, Waits};
 use session::{Life, Session};
@@ -312,7 +312,7 @@ impl Hub {
     /// What counts into the memory budget, and is used of it.
     pub fn used_bytes(&self) -> usize {
         #[cfg(feature = "deflate")]
-        let windows = self.encoder.windows.bytes();
+        let windows = self.window_bytes();
         #[cfg(not(feature = "deflate"))]
         let windows = 0;
         self.frames.bytes() + windows + self.held_bytes + self.calls.bytes + self.links.bytes()
@@ -346,6 +346,15 @@ impl Hub {
         index
     }
 
+    /// As [`open`](Self::open), for a stream of values.
+    pub(crate) fn open_for_values(&mut self, link: u32, route: u16) -> u32 {
+        let index = self.open(link, route);
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.encoding = Encoding::VALUES;
+        }
+        index
+    }
+
     /// Ends a session for its application: unsubscribes it and refuses anything new for it.
     /// What is queued stays queued. Ending twice changes nothing.
     pub(crate) fn end(&mut self, index: u32) {
@@ -372,7 +381,7 @@ impl Hub {
             }
         }
         #[cfg(feature = "deflate")]
-        self.encoder.windows.remove(index);
+        self.windows().remove(index);
         if self.reply.to == Some(index) {
             self.reply.to = None;
             self.reply.clear();

@@ -206,7 +206,7 @@ impl Outbox {
         let mut finished = 0;
         let mut head_written = self.head_written as usize;
         for &id in front.iter().chain(back) {
-            let left = frames.get(id).len() - head_written;
+            let left = frames.len_of(id) - head_written;
             if written < left {
                 head_written += written;
                 break;
@@ -290,7 +290,7 @@ impl Outbox {
 
     fn drop_at(&mut self, at: usize, frames: &Frames) -> Option<FrameId> {
         let id = self.remove(at)?;
-        self.bytes = self.bytes.saturating_sub(frames.get(id).len() as u32);
+        self.bytes = self.bytes.saturating_sub(frames.len_of(id) as u32);
         Some(id)
     }
 
@@ -317,7 +317,7 @@ impl Outbox {
                 !frames.get(id).is_empty(),
                 "an outbox names a frame that is gone"
             );
-            bytes += frames.get(id).len();
+            bytes += frames.len_of(id);
         }
         assert_eq!(
             self.bytes(),

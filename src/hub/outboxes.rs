@@ -96,7 +96,7 @@ impl Outboxes {
                 let key = self.slab.insert(Outbox::default()) as u32;
                 *waits = Waits(key);
                 if let Waiting::Lone(frame) = waiting {
-                    let len = frames.get(frame).len();
+                    let len = frames.len_of(frame);
                     self.slab[key as usize].push(frame, len);
                 }
                 key

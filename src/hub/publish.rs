@@ -239,7 +239,7 @@ impl Hub {
             });
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
-            let len = self.frames.get(frame).len();
+            let len = self.frames.len_of(frame);
             let before = receivers;
             self.turn_deliveries += subscribers.len();
             for subscriber in &subscribers {
@@ -255,7 +255,6 @@ impl Hub {
             }
         }
         if let Some(frame) = frame {
-            #[cfg(feature = "deflate")]
             self.encoder.end_copies(&mut self.frames, frame);
             self.frames.discard(frame);
         }
@@ -297,7 +296,7 @@ impl Hub {
         let frame = self
             .frames
             .insert_message(|out| ws::encode_message(out, message, None));
-        let len = self.frames.get(frame).len();
+        let len = self.frames.len_of(frame);
         let mut receivers = 0;
         self.turn_deliveries += ids.len();
         for id in ids {
@@ -308,7 +307,6 @@ impl Hub {
             }
         }
         self.frames.retain(frame, receivers as u32);
-        #[cfg(feature = "deflate")]
         self.encoder.end_copies(&mut self.frames, frame);
         self.frames.discard(frame);
         Ok(receivers)
@@ -322,12 +320,43 @@ impl Hub {
         after: &str,
     ) -> Result<usize, PublishError> {
         self.has_room(before.len() + after.len())?;
+        let is_shared = after.len() >= SHARED_END_BYTES_MIN;
+        let end = is_shared.then(|| {
+            self.frames
+                .insert(|out| out.extend_from_slice(after.as_bytes()))
+        });
+        self.turn_bytes += after.len();
         let mut taken = 0;
         for (id, own) in receivers {
-            if let Some(index) = self.index_of(id) {
+            let Some(index) = self.index_of(id) else {
+                continue;
+            };
+            let Some(session) = self.sessions.get(index as usize) else {
+                continue;
+            };
+            let Some(end) = end.filter(|_| session.encoding.is_plain()) else {
                 let text = [before, own, after].concat();
                 taken += usize::from(self.send(index, Message::Text(&text)));
+                continue;
+            };
+            if session.life != Life::Open {
+                continue;
             }
+            let len = before.len() + own.len() + after.len();
+            let frame = self.frames.insert_patched(end, |out| {
+                ws::encode_text_header(out, len);
+                out.extend_from_slice(before.as_bytes());
+                out.extend_from_slice(own.as_bytes());
+            });
+            self.turn_bytes += before.len() + own.len();
+            self.turn_deliveries += 1;
+            self.frames.retain(frame, 1);
+            let len = self.frames.len_of(frame);
+            self.queue(index, frame, len);
+            taken += 1;
+        }
+        if let Some(end) = end {
+            self.frames.discard(end);
         }
         Ok(taken)
     }
@@ -354,11 +383,8 @@ impl Hub {
             return false;
         }
         session.stamp = stamp;
-        #[cfg(feature = "deflate")]
-        let (frame, len) = {
-            let how = session.encoding;
-            self.encoder.copy_for(&mut self.frames, frame, len, how)
-        };
+        let how = session.encoding;
+        let (frame, len) = self.encoder.copy_for(&mut self.frames, frame, len, how);
         self.queue(index, frame, len);
         true
     }
@@ -418,7 +444,7 @@ impl Hub {
         let frame = self
             .frames
             .insert_private(|out| self.encoder.encode(out, message, encoding));
-        let len = self.frames.get(frame).len();
+        let len = self.frames.len_of(frame);
         self.frames.retain(frame, 1);
         self.queue(index, frame, len);
         true
@@ -459,6 +485,9 @@ pub(super) fn limits_of(routes: &[RouteEntry], route: u16) -> SessionLimits {
         .get(route as usize)
         .map_or_else(Default::default, |r| r.limits)
 }
+
+/// An end shorter than this is copied to each: sharing would cost more.
+const SHARED_END_BYTES_MIN: usize = 512;
 
 fn check_internal_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {

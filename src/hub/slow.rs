@@ -75,8 +75,7 @@ impl Hub {
         // replies does not count, or a reply of the largest size behind the end of another would be one too many.
         if self.reply.to == Some(index)
             && let Some(newest) = outbox.last()
-            && outbox.bytes().saturating_sub(self.frames.get(newest).len())
-                <= limits.outbox_bytes_max
+            && outbox.bytes().saturating_sub(self.frames.len_of(newest)) <= limits.outbox_bytes_max
             && outbox.len() <= limits.outbox_frames_max
             && !is_over_soft(outbox, &limits, now)
         {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Hub;
+use super::encoding::Encoding;
 use super::outbox::Outbox;
 use super::session::Session;
 use super::{Waiting, Waits};
@@ -129,19 +130,24 @@ impl Hub {
         !self.waits(index).is_nothing()
     }
 
-    /// The one frame that waits for a session, if that is all and nothing of it was written.
+    /// The one frame that waits for a session, if that is all, nothing of it was written and it lies in one piece.
     #[inline]
     pub(crate) fn lone_frame(&self, index: u32) -> Option<&[u8]> {
         match self.waits(index).get() {
-            Waiting::Lone(frame) => Some(self.frames.get(frame)),
+            Waiting::Lone(frame) => match self.frames.parts(frame) {
+                [own, []] => Some(own),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     pub(crate) fn outbox_bytes(&self, index: u32) -> usize {
-        match self.lone_frame(index) {
-            Some(frame) => frame.len(),
-            None => self.outbox(index).map_or(0, Outbox::bytes),
+        let waits = self.waits(index);
+        match waits.get() {
+            Waiting::Nothing => 0,
+            Waiting::Lone(frame) => self.frames.len_of(frame),
+            Waiting::Queue(_) => self.outboxes.get(waits).map_or(0, Outbox::bytes),
         }
     }
 
@@ -166,16 +172,19 @@ impl Hub {
     /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
     pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
         let outbox = self.outbox(index);
-        let queued = (0..outbox.map_or(0, Outbox::len)).filter_map(move |at| {
-            let outbox = outbox?;
-            let bytes = self.frames.get(outbox.get(at)?);
-            if at == 0 {
-                bytes.get(outbox.head_written()..)
-            } else {
-                Some(bytes)
-            }
-        });
-        self.lone_frame(index).into_iter().chain(queued)
+        let lone = match self.waits(index).get() {
+            Waiting::Lone(frame) => Some(frame),
+            _ => None,
+        };
+        let queued = (0..outbox.map_or(0, Outbox::len)).filter_map(move |at| outbox?.get(at));
+        let mut skip = outbox.map_or(0, Outbox::head_written);
+        let parts = lone.into_iter().chain(queued);
+        let parts = parts.flat_map(move |frame| self.frames.parts(frame));
+        parts.filter_map(move |part| {
+            let rest = part.get(skip..);
+            skip = skip.saturating_sub(part.len());
+            rest.filter(|rest| !rest.is_empty())
+        })
     }
 
     /// Copies what waits for a session to the end of `out`, oldest first, as long as frames are of at most
@@ -187,18 +196,28 @@ impl Hub {
         bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> usize {
-        let Some(outbox) = self.outbox(index) else {
-            return 0;
+        let waits = self.waits(index);
+        let lone;
+        let ((front, back), mut skip) = match (waits.get(), self.outboxes.get(waits)) {
+            (Waiting::Lone(frame), _) => {
+                lone = [frame];
+                ((&lone[..], &[][..]), 0)
+            }
+            (_, Some(outbox)) => (outbox.ids(), outbox.head_written()),
+            (_, None) => return 0,
         };
-        let (front, back) = outbox.ids();
-        let mut skip = outbox.head_written();
         let mut gathered = 0;
         for &id in front.iter().chain(back) {
-            let bytes = self.frames.get(id).get(skip..).unwrap_or_default();
-            if bytes.len() > frame_bytes_max || out.len() + bytes.len() > bytes_max {
+            let [own, shared] = self.frames.parts(id);
+            let rest = (own.len() + shared.len()).saturating_sub(skip);
+            if rest > frame_bytes_max || out.len() + rest > bytes_max {
                 break;
             }
-            out.extend_from_slice(bytes);
+            out.extend_from_slice(own.get(skip..).unwrap_or_default());
+            if !shared.is_empty() {
+                let skip = skip.saturating_sub(own.len());
+                out.extend_from_slice(shared.get(skip..).unwrap_or_default());
+            }
             skip = 0;
             gathered += 1;
         }
@@ -211,7 +230,7 @@ impl Hub {
             return;
         };
         match session.waits.get() {
-            Waiting::Lone(frame) if self.frames.get(frame).len() == written => {
+            Waiting::Lone(frame) if self.frames.len_of(frame) == written => {
                 session.waits = Waits::NOTHING;
                 self.frames.release(frame);
                 return;
@@ -253,11 +272,12 @@ impl Hub {
         let missed = std::mem::take(&mut outbox.missed);
         if let Some(text) = text(missed) {
             let message = Message::Text(&text);
+            let how = session.encoding;
             let frame = self
                 .frames
-                .insert(|out| ws::encode_message(out, message, None));
+                .insert(|out| self.encoder.encode_marker(out, message, how));
             self.frames.retain(frame, 1);
-            outbox.push_marker(frame, self.frames.get(frame).len(), missed);
+            outbox.push_marker(frame, self.frames.len_of(frame), missed);
         }
     }
 
@@ -318,13 +338,14 @@ impl Hub {
         };
         let frame = self.frames.insert(encode);
         self.frames.retain(frame, 1);
-        let len = self.frames.get(frame).len();
+        let len = self.frames.len_of(frame);
         self.outboxes
             .push(&mut session.waits, frame, len, &self.frames);
         mark_dirty(&mut self.dirty, session, index);
     }
 
-    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it.
+    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it. A stream of values
+    /// has none.
     pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
         if slow
             && let Some(session) = self.sessions.get_mut(index as usize)
@@ -337,7 +358,12 @@ impl Hub {
             }
             outbox.missed = 0;
         }
-        self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
+        let session = self.sessions.get(index as usize);
+        if session.is_some_and(|session| session.encoding == Encoding::VALUES) {
+            self.mark_dirty(index);
+        } else {
+            self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
+        }
     }
 }
 

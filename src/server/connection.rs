@@ -11,6 +11,9 @@
 //!                │                                        ▼ flushed
 //!                └────────── close received ─▶ Received ─▶ Done ──▶ Linger ──▶ (dropped)
 //!
+//!   On a listener for values (`WorkerSettings::values_listeners`) there is no HTTP and no closing handshake: it begins
+//!   with Open, and whoever wants to close says so by ending.
+//!
 //!   Linger: our direction is ended; what still comes is read and thrown away until the peer ends too
 //!           or the close time-out passes. A socket closed with unread input would send RST, and that
 //!           destroys the answer or the close frame that is still under way.
@@ -18,6 +21,7 @@
 
 use crate::http::{BodyReader, Head, HeadSeeker};
 use crate::hub::{Params, Peer, Ticket};
+use crate::values::Values;
 use crate::ws::{Closing, WebSocket};
 
 use super::bucket::Bucket;
@@ -115,7 +119,10 @@ pub(crate) struct Incoming {
 /// What a connection keeps while its WebSocket is open or closing. Idle ones own no buffer.
 #[derive(Debug)]
 pub(crate) struct Open {
+    /// Of a stream of values it is not used: see [`Extra::values`].
     pub(crate) ws: WebSocket,
+    /// It carries values and not frames.
+    pub(crate) is_values: bool,
     pub(crate) session: u32,
     pub(crate) route: u16,
     pub(crate) closing: Closing,
@@ -142,6 +149,8 @@ pub(crate) struct Extra {
     pub(crate) pong: Option<Vec<u8>>,
     /// Input that was read and must wait until the outbox has drained.
     pub(crate) backlog: Vec<u8>,
+    /// What cuts the stream, if it carries values.
+    pub(crate) values: Option<Box<Values>>,
     /// Bytes of this connection that are counted into the memory budget.
     pub(crate) accounted: u32,
 }
@@ -187,7 +196,11 @@ impl Open {
 
     /// Writes down since when a message is unfinished; `completed`: one before it has been finished.
     pub(crate) fn note_message(&mut self, completed: bool, now: Tick) {
-        let unfinished = self.ws.is_mid_message();
+        let values = self.extra.as_ref().and_then(|extra| extra.values.as_ref());
+        let unfinished = match values {
+            Some(values) => values.is_mid_value(),
+            None => self.ws.is_mid_message(),
+        };
         if unfinished || self.extra.is_some() {
             let since = &mut self.extra.get_or_insert_default().message_since;
             if !unfinished {
@@ -208,6 +221,7 @@ impl Open {
             && extra.backlog.is_empty()
             && extra.message_since == 0
             && extra.accounted == 0
+            && extra.values.is_none()
         {
             self.extra = None;
         }

@@ -110,7 +110,7 @@ impl Core {
                     return None; // It is we who do not listen. Its time begins again when it is released.
                 }
                 let route = &self.routes[open.route as usize].settings;
-                let silence = if route.ping_after_ms == 0 {
+                let silence = if route.ping_after_ms == 0 || open.is_values {
                     None
                 } else if open.since != 0 {
                     Some(after(open.since, route.ping_grace_ms))

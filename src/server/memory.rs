@@ -25,7 +25,9 @@ const CUTS_PER_TURN: usize = 16;
 impl Open {
     fn held_bytes(&self) -> usize {
         let extra = |extra: &Extra| {
-            extra.backlog.capacity() + extra.pong.as_ref().map_or(0, |pong| pong.capacity())
+            let pong = extra.pong.as_ref().map_or(0, |pong| pong.capacity());
+            let values = extra.values.as_ref();
+            extra.backlog.capacity() + pong + values.map_or(0, |values| values.buffered_bytes())
         };
         self.ws.buffered_bytes() + self.extra.as_deref().map_or(0, extra)
     }
@@ -163,6 +165,9 @@ impl Core {
                         extra.backlog = Vec::new();
                         extra.pong = None;
                         extra.message_since = 0;
+                        if let Some(values) = &mut extra.values {
+                            values.discard();
+                        }
                     }
                 }
                 fate

@@ -8,6 +8,7 @@
 //! | `connection.rs` | the states of a connection |
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
+//! | `streams.rs` | sessions on a stream of JSON values |
 //! | `memory.rs` | the memory budget: what is counted, and who is cut |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
@@ -40,6 +41,7 @@ mod refusals;
 mod requests;
 mod router;
 mod settings;
+mod streams;
 mod transport;
 mod upstream;
 mod wheel;

@@ -11,10 +11,10 @@ use crate::hub::{CloseInfo, Context, Initiator};
 use crate::ws::{self, CloseCode, Event, OpCode};
 
 /// Replies gathered while one read is worked through are written out when they reach this.
-const REPLY_BYTES_MAX: usize = 256 << 10;
+pub(super) const REPLY_BYTES_MAX: usize = 256 << 10;
 /// A connection with more than this waiting to be written is not read from until it has drained: its own
 /// replies would pile up.
-const PAUSE_BYTES: usize = 64 << 10;
+pub(super) const PAUSE_BYTES: usize = 64 << 10;
 /// What one flush of one connection may write before others have their turn.
 const FLUSH_BYTES_MAX: usize = 64 << 10;
 /// Frames up to this size are copied together into one buffer; larger ones go out as they lie.
@@ -72,7 +72,11 @@ impl Core {
                 connection.readable = false;
                 (Fate::Keep, 0)
             }
-            ReadOutcome::End | ReadOutcome::Failed => (Fate::Drop, 0),
+            ReadOutcome::End => {
+                self.end_stream(connection);
+                (Fate::Drop, 0)
+            }
+            ReadOutcome::Failed => (Fate::Drop, 0),
         };
         self.receive = receive;
         result
@@ -87,6 +91,9 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return Fate::Keep;
         };
+        if open.is_values {
+            return self.consume_stream(connection, data);
+        }
         let mut open: &mut Open = open;
         let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
         let generation = connection.generation;
@@ -122,9 +129,7 @@ impl Core {
                     self.hub.metrics.messages_received_total += 1;
                     let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
                     if !Extra::message_is_within(&mut open.extra, self.now.ms, rate, burst) {
-                        let code = settings.rate_code;
-                        let limit = "messages per second (setting messages_per_second)";
-                        self.close_for_rate(open, code, "message_rate", rate, limit);
+                        self.close_for_message_rate(open);
                         continue;
                     }
                     let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
@@ -260,7 +265,7 @@ impl Core {
     }
 
     /// Writes the gathered replies; what the transport does not take becomes the head of the outbox.
-    fn write_replies<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+    pub(super) fn write_replies<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
         let mut written = 0;
         let replies = self.hub.replies();
         while connection.writable && written < replies.len() {
@@ -273,6 +278,14 @@ impl Core {
         self.hub.metrics.sent_bytes_total += written as u64;
         self.hub.end_replies(written);
         Fate::Keep
+    }
+
+    /// A client sends more messages than its route allows.
+    pub(super) fn close_for_message_rate(&mut self, open: &mut Open) {
+        let settings = &self.routes[open.route as usize].settings;
+        let (code, rate) = (settings.rate_code, settings.messages_per_second);
+        let limit = "messages per second (setting messages_per_second)";
+        self.close_for_rate(open, code, "message_rate", rate, limit);
     }
 
     /// A client is faster than its route allows: it is told how fast that is.
@@ -298,11 +311,21 @@ impl Core {
     }
 
     /// Decides to close from our side: the handler is told, the close frame is queued.
-    fn begin_close(&mut self, open: &mut Open, code: CloseCode, reason: &str, slow: bool) {
+    pub(super) fn begin_close(
+        &mut self,
+        open: &mut Open,
+        code: CloseCode,
+        reason: &str,
+        slow: bool,
+    ) {
         if open.closing.send() {
             open.since = tick_at(self.now.ms);
             self.end_session(open.session, open.route, code, reason, Initiator::Server);
             self.hub.push_close(open.session, code, reason, slow);
+            if open.is_values {
+                // A stream has no word for it: it ends when all is written.
+                open.closing.receive();
+            }
         }
     }
 
@@ -384,6 +407,16 @@ impl Core {
                 initiator,
             },
         );
+    }
+
+    /// The peer has ended its direction. On a stream of values that is how one says goodbye.
+    fn end_stream<T>(&mut self, connection: &Connection<T>) {
+        if let Phase::Open(open) = &connection.phase
+            && open.is_values
+        {
+            let (session, route) = (open.session, open.route);
+            self.end_session(session, route, CloseCode::NORMAL, "", Initiator::Peer);
+        }
     }
 
     /// The transport went away without a closing handshake.
@@ -481,7 +514,7 @@ impl Core {
     }
 
     /// What an emptied outbox allows: the pending pong, reading again, the end of the closing handshake.
-    fn after_write<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+    pub(super) fn after_write<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
         let Phase::Open(open) = &mut connection.phase else {
             return Fate::Keep;
         };

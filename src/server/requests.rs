@@ -436,6 +436,7 @@ impl Core {
         connection.armed = 0; // What was armed was a request's deadline; an open connection's may come sooner.
         connection.phase = Phase::Open(Open {
             ws,
+            is_values: false,
             session,
             route,
             closing: Closing::Open,

@@ -201,6 +201,17 @@ impl<T: Transport> Worker<T> {
             return key;
         }
         let refusal = self.core.refusal_at_accept(peer, clients, over);
+        if self.core.settings.values_listeners.contains(&listener) {
+            if let Some(refusal) = &refusal {
+                self.core.hub.metrics.refuse(refusal.reason);
+            }
+            if refusal.is_some() || !self.open_values(key as u32, listener) {
+                self.remove(key as u32);
+                return key;
+            }
+            self.settle(key as u32, Fate::Keep);
+            return key;
+        }
         if let Some(refusal) = refusal
             && let Some(connection) = self.connections.get_mut(key)
         {

@@ -63,6 +63,8 @@ enum Stage {
     Http { key: Option<String> },
     /// Speaks WebSocket.
     Open,
+    /// Reads values from a stream, each a line.
+    Values,
 }
 
 /// One far end.
@@ -180,6 +182,11 @@ impl Peer {
         self.stage = Stage::Http { key: Some(key) };
     }
 
+    /// Reads a stream of values from now on.
+    pub(crate) fn read_values(&mut self) {
+        self.stage = Stage::Values;
+    }
+
     /// A 101 is welcome if it answers this key.
     pub(crate) fn expect_upgrade(&mut self, key: &str) {
         self.stage = Stage::Http {
@@ -261,6 +268,14 @@ impl Peer {
                 self.read_answers();
             }
             Stage::Open => self.read_frames(bytes),
+            Stage::Values => {
+                self.http.extend_from_slice(bytes);
+                while let Some(end) = self.http.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = self.http.drain(..=end).collect();
+                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    self.inbox.push_back(Received::Text(text));
+                }
+            }
         }
     }
 

@@ -35,6 +35,20 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], mask: Opt
     }
 }
 
+/// Appends the header of a server's text message of so many bytes, for whoever keeps the message in parts.
+pub fn encode_text_header(out: &mut Vec<u8>, len: usize) {
+    let header = FrameHeader {
+        fin: true,
+        rsv: 0,
+        opcode: OpCode::Text,
+        mask: None,
+        len: len as u64,
+    };
+    let mut bytes = [0; HEADER_BYTES_MAX];
+    let taken = header.encode(&mut bytes);
+    out.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+}
+
 /// Appends a message as one frame. RFC 6455 §5.6.
 pub fn encode_message(out: &mut Vec<u8>, message: Message<'_>, mask: Option<[u8; 4]>) {
     encode_frame(out, message.opcode(), message.as_bytes(), mask);

@@ -63,7 +63,9 @@ pub use client::check_response_deflating;
 pub use client::{AnswerError, check_response, client_key, write_request};
 pub use closing::{CloseCode, Closing, echo_code};
 pub use decoder::{Limits, WebSocket};
-pub use encode::{encode_close, encode_frame, encode_message, write_short_message};
+pub use encode::{
+    encode_close, encode_frame, encode_message, encode_text_header, write_short_message,
+};
 pub use error::ProtocolError;
 pub use frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
 pub use handshake::{

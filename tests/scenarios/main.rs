@@ -11,6 +11,7 @@
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `mixtures.rs` | sessions whose channels have policies of their own |
+//! | `streams.rs` | streams of values; texts that differ in one place |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
 //! | `drain.rs` | going down gently |
@@ -35,6 +36,7 @@ mod memory;
 mod mixtures;
 mod proxies;
 mod slow;
+mod streams;
 mod timing;
 
 use dunlin::http::Response;
