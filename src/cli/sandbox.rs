@@ -33,7 +33,7 @@ fn enforce(config: &Config, bound: &Bound) -> (String, bool) {
         policy = policy.calls(host, port);
     }
     for (_, address) in bound.addresses() {
-        if let Address::Unix(path) = address {
+        if let Address::Unix(path) | Address::Ipc(path) = address {
             policy = policy.removes(&path);
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
                 format!("{scheme}://{base}{}", route.path),
                 route.dialect.name(),
             ));
-            let is_tcp = !matches!(first, Address::Unix(_));
+            let is_tcp = !matches!(first, Address::Unix(_) | Address::Ipc(_));
             if is_tcp && channel.is_none() && route.path == "/ch/{channel}" {
                 channel = Some(base.clone());
                 keys = !route.settings.keys.is_empty();
@@ -95,7 +95,7 @@ fn base(address: &Address) -> String {
         Address::Tcp(addr) if addr.ip().is_unspecified() => format!("localhost:{}", addr.port()),
         Address::Tcp(addr) => addr.to_string(),
         Address::Localhost(port) | Address::Any(port) => format!("localhost:{port}"),
-        Address::Unix(_) => "localhost".to_owned(),
+        Address::Unix(_) | Address::Ipc(_) => "localhost".to_owned(),
     }
 }
 

@@ -271,7 +271,11 @@ impl Driver {
                     Ok((mut socket, peer)) => {
                         let key = self.worker.next_key();
                         if socket.register(self.poll.registry(), Token(key)).is_ok() {
-                            self.worker.accept(socket, entry.number, peer, now);
+                            if entry.listener.is_for_values() {
+                                self.worker.accept_values(socket, entry.number, peer, now);
+                            } else {
+                                self.worker.accept(socket, entry.number, peer, now);
+                            }
                         } else {
                             self.worker.metrics().refuse("register_failed");
                         }

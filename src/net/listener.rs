@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::socket::Socket;
 use crate::hub::Peer;
 
 /// Somewhere to listen: `127.0.0.1:2661`, `[::1]:2661`, `localhost:2661` (both loopback addresses),
-/// `*:2661` (every address of the machine), `unix:/run/dunlin.sock`.
+/// `*:2661` (every address of the machine), `unix:/run/dunlin.sock`, `ipc:/run/dunlin.ipc` (a Unix socket that carries
+/// JSON values instead of HTTP and that only this user may open).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A TCP address.
@@ -26,6 +28,8 @@ pub enum Address {
     Any(u16),
     /// A Unix socket at this path.
     Unix(PathBuf),
+    /// A Unix socket at this path for streams of JSON values.
+    Ipc(PathBuf),
 }
 
 impl Address {
@@ -45,7 +49,7 @@ impl Address {
                     (Ipv6Addr::UNSPECIFIED, *port).into(),
                 ]
             }
-            Self::Unix(_) => Vec::new(),
+            Self::Unix(_) | Self::Ipc(_) => Vec::new(),
         }
     }
 
@@ -54,7 +58,7 @@ impl Address {
         match self {
             Self::Tcp(addr) => !addr.ip().to_canonical().is_loopback(),
             Self::Any(_) => true,
-            Self::Localhost(_) | Self::Unix(_) => false,
+            Self::Localhost(_) | Self::Unix(_) | Self::Ipc(_) => false,
         }
     }
 }
@@ -64,12 +68,14 @@ impl std::str::FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let bad = || AddressError(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err(bad())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
+        let schemes: [(&str, fn(PathBuf) -> Self); 2] =
+            [("unix:", Self::Unix), ("ipc:", Self::Ipc)];
+        for (scheme, address) in schemes {
+            match text.strip_prefix(scheme) {
+                Some("") => return Err(bad()),
+                Some(path) => return Ok(address(path.into())),
+                None => {}
+            }
         }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Self::Tcp(addr));
@@ -91,6 +97,7 @@ impl fmt::Display for Address {
             Self::Localhost(port) => write!(f, "localhost:{port}"),
             Self::Any(port) => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Ipc(path) => write!(f, "ipc:{}", path.display()),
         }
     }
 }
@@ -105,7 +112,7 @@ impl fmt::Display for AddressError {
         write!(
             f,
             "{text:?} is not an address to listen on: \
-             write IP:PORT, [IPv6]:PORT, localhost:PORT, *:PORT or unix:PATH"
+             write IP:PORT, [IPv6]:PORT, localhost:PORT, *:PORT, unix:PATH or ipc:PATH"
         )
     }
 }
@@ -117,6 +124,8 @@ impl std::error::Error for AddressError {}
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    /// Its connections carry values.
+    Ipc(UnixListener, PathBuf),
 }
 
 impl Listener {
@@ -135,8 +144,14 @@ impl Listener {
     }
 
     fn bind_once(address: &Address) -> io::Result<Vec<Self>> {
-        if let Address::Unix(path) = address {
-            return Ok(vec![bind_unix(path)?]);
+        match address {
+            Address::Unix(path) => {
+                return Ok(vec![Self::Unix(bind_unix(path)?, path.clone())]);
+            }
+            Address::Ipc(path) => {
+                return Ok(vec![Self::Ipc(bind_for_us(path)?, path.clone())]);
+            }
+            _ => {}
         }
         let mut bound: Vec<Self> = Vec::new();
         for mut addr in address.socket_addresses() {
@@ -158,14 +173,22 @@ impl Listener {
         match self {
             Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?)),
             Self::Unix(_, path) => Ok(Address::Unix(path.clone())),
+            Self::Ipc(_, path) => Ok(Address::Ipc(path.clone())),
         }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
-            Self::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
+            Self::Unix(listener, _) | Self::Ipc(listener, _) => {
+                listener.register(registry, token, Interest::READABLE)
+            }
         }
+    }
+
+    /// Its connections carry values instead of HTTP.
+    pub(crate) fn is_for_values(&self) -> bool {
+        matches!(self, Self::Ipc(..))
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
@@ -176,7 +199,7 @@ impl Listener {
                 let peer = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                 Ok((stream.into(), Peer::Tcp(peer)))
             }
-            Self::Unix(listener, _) => {
+            Self::Unix(listener, _) | Self::Ipc(listener, _) => {
                 let (stream, _) = listener.accept()?;
                 Ok((stream.into(), Peer::Unix))
             }
@@ -186,7 +209,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let Self::Unix(_, path) | Self::Ipc(_, path) = self {
             // It may be gone already; there is nobody to tell.
             _ = std::fs::remove_file(path);
         }
@@ -229,19 +252,39 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
-        Ok(listener) => Ok(Listener::Unix(listener, path.to_owned())),
+        Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             // A socket file that nobody listens behind was left by a process that is gone.
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
-            Ok(Listener::Unix(UnixListener::bind(path)?, path.to_owned()))
+            UnixListener::bind(path)
         }
         Err(error) => Err(error),
     }
+}
+
+/// As [`bind_unix`], for nobody but this user (mode 0600, as Ethereum nodes do it): it comes into being under another
+/// name, so that there is no moment in which somebody else could open it.
+fn bind_for_us(path: &Path) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let first = PathBuf::from(name);
+    let listener = bind_unix(&first)?;
+    let only_us = std::fs::Permissions::from_mode(0o600);
+    let moved =
+        std::fs::set_permissions(&first, only_us).and_then(|()| std::fs::rename(&first, path));
+    if let Err(error) = moved {
+        _ = std::fs::remove_file(&first);
+        return Err(error);
+    }
+    Ok(listener)
 }
 
 fn is_missing_family(error: &io::Error) -> bool {
@@ -266,6 +309,7 @@ mod tests {
             "localhost:0",
             "*:443",
             "unix:/run/x.sock",
+            "ipc:/run/x.ipc",
         ];
         for text in good {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
@@ -277,6 +321,7 @@ mod tests {
             "example.org:80",
             "127.0.0.1",
             "unix:",
+            "ipc:",
             "localhost:70000",
         ];
         for text in bad {
@@ -285,6 +330,28 @@ mod tests {
         let public = |text: &str| text.parse::<Address>().expect(text).is_public();
         assert!(public("0.0.0.0:1") && public("*:1") && public("[::]:1") && public("192.0.2.1:1"));
         assert!(!public("127.0.0.9:1") && !public("localhost:1") && !public("unix:/x"));
+    }
+
+    #[test]
+    fn an_ipc_socket_is_ours_alone() {
+        let folder = std::env::temp_dir().join(format!("dunlin-ipc-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("x.ipc");
+        // One that was left by a process that is gone is replaced.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that is left"));
+        {
+            let address = Address::Ipc(path.clone());
+            let _bound = Listener::bind(&address).expect("it can be bound");
+            let mode = std::fs::metadata(&path)
+                .expect("a socket")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let second = Listener::bind(&address).map(|_| ()).map_err(|e| e.kind());
+            assert_eq!(second, Err(io::ErrorKind::AddrInUse));
+        }
+        assert!(!path.exists(), "it goes with its listener");
+        std::fs::remove_dir_all(&folder).expect("the folder goes");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!                │                                        ▼ flushed
 //!                └────────── close received ─▶ Received ─▶ Done ──▶ Linger ──▶ (dropped)
 //!
-//!   On a listener for values (`WorkerSettings::values_listeners`) there is no HTTP and no closing handshake: it begins
+//!   On a listener for values (`Worker::accept_values`) there is no HTTP and no closing handshake: it begins
 //!   with Open, and whoever wants to close says so by ending.
 //!
 //!   Linger: our direction is ended; what still comes is read and thrown away until the peer ends too

@@ -31,9 +31,6 @@ pub struct WorkerSettings {
     pub connections_max: usize,
     /// Limits per peer address.
     pub address: AddressLimits,
-    /// Listeners whose connections carry JSON values, one after the other, instead of HTTP. Their route is the one at
-    /// `/`; its handler's `on_open` comes first, for there is no request.
-    pub values_listeners: Vec<u16>,
     /// Whose word is taken for who the client is.
     pub proxies: ProxySettings,
     /// Size of the one receive buffer. Large reads make pipelined traffic cheap, and a message that lies in it whole is
@@ -57,7 +54,6 @@ impl Default for WorkerSettings {
             drain_timeout_ms: 30_000,
             connections_max: 960,
             address: AddressLimits::default(),
-            values_listeners: Vec::new(),
             proxies: ProxySettings::default(),
             receive_buffer_bytes: (1 << 20) + (64 << 10),
             calls: CallSettings::default(),

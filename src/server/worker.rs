@@ -185,6 +185,24 @@ impl<T: Transport> Worker<T> {
     /// Takes a new connection that came through listener number `listener`. One that is over a limit is
     /// taken too, to be told so (503 or 429) and closed.
     pub fn accept(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
+        self.accept_as(transport, listener, peer, now, false)
+    }
+
+    /// As [`accept`](Self::accept), for a connection that carries JSON values, one after the other, instead of HTTP.
+    /// It belongs to the listener's route at `/`, whose handler's `on_open` comes first: there is no request. One that
+    /// is over a limit is dropped.
+    pub fn accept_values(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
+        self.accept_as(transport, listener, peer, now, true)
+    }
+
+    fn accept_as(
+        &mut self,
+        transport: T,
+        listener: u16,
+        peer: Peer,
+        now: Now,
+        is_values: bool,
+    ) -> usize {
         self.core.set_time(now);
         self.core.hub.metrics.connections_total += 1;
         let trusted = self.core.settings.proxies.trusts(peer);
@@ -201,7 +219,7 @@ impl<T: Transport> Worker<T> {
             return key;
         }
         let refusal = self.core.refusal_at_accept(peer, clients, over);
-        if self.core.settings.values_listeners.contains(&listener) {
+        if is_values {
             if let Some(refusal) = &refusal {
                 self.core.hub.metrics.refuse(refusal.reason);
             }

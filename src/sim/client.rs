@@ -34,11 +34,6 @@ impl Client {
         self.inner.borrow_mut().run();
     }
 
-    /// From now on it takes what comes for values in a stream, each a line: they are its texts.
-    pub fn read_values(&mut self) {
-        self.peer().read_values();
-    }
-
     /// Sends a text message.
     pub fn send_text(&mut self, text: &str) {
         self.then_run(|peer| peer.send_frame(true, OpCode::Text, text.as_bytes()));

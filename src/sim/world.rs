@@ -13,7 +13,7 @@ use super::client::Client;
 use super::gateway::Application;
 use super::node::{Node, NodeHandle};
 use super::peer::{Answer, Peer};
-use super::socket::SimSocket;
+use super::socket::{SimSocket, Wire};
 use crate::hub::{self, Handler};
 use crate::random::Random;
 use crate::server::{On, Place, RouteSettings, Worker, WorkerSettings};
@@ -268,6 +268,12 @@ impl World {
         self.open_from(local_peer(), 0)
     }
 
+    /// A client on a stream of values: what comes are its texts, a line each.
+    pub fn open_values(&mut self) -> Client {
+        let index = self.inner.borrow_mut().accept_values(hub::Peer::Unix, 0);
+        Client::new(self.inner.clone(), index)
+    }
+
     fn open_from(&mut self, from: hub::Peer, listener: u16) -> Client {
         let index = self.inner.borrow_mut().accept(from, listener);
         Client::new(self.inner.clone(), index)
@@ -449,6 +455,18 @@ impl Inner {
     pub(crate) fn accept(&mut self, from: hub::Peer, listener: u16) -> usize {
         let (socket, wire) = SimSocket::pair(self.window);
         let key = self.worker.accept(socket, listener, from, self.now);
+        self.take_in(wire, key)
+    }
+
+    pub(crate) fn accept_values(&mut self, from: hub::Peer, listener: u16) -> usize {
+        let (socket, wire) = SimSocket::pair(self.window);
+        let key = self.worker.accept_values(socket, listener, from, self.now);
+        let index = self.take_in(wire, key);
+        self.peers[index].read_values();
+        index
+    }
+
+    fn take_in(&mut self, wire: Rc<RefCell<Wire>>, key: usize) -> usize {
         self.again = true;
         self.peers.push(Peer::new(wire, self.random.next_u64()));
         self.keys.push(key);

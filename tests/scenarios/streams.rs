@@ -2,7 +2,7 @@
 
 use dunlin::hub::SessionLimits;
 use dunlin::server::{RouteSettings, WorkerSettings};
-use dunlin::sim::{Client, Connect, World};
+use dunlin::sim::{Client, World};
 use dunlin::{CloseCode, CloseInfo, ConnId, Context, Handler, Message};
 
 /// Channels, closes, and a list of everybody for texts with a place of each one's own.
@@ -50,13 +50,8 @@ impl Handler for App {
     }
 }
 
-const STREAM: u16 = 7;
-
 fn house(change: impl FnOnce(&mut RouteSettings)) -> World {
-    let mut world = World::new(WorkerSettings {
-        values_listeners: vec![STREAM],
-        ..WorkerSettings::default()
-    });
+    let mut world = World::new(WorkerSettings::default());
     let mut route = RouteSettings {
         ping_after_ms: 1_000,
         ping_grace_ms: 1_000,
@@ -68,9 +63,7 @@ fn house(change: impl FnOnce(&mut RouteSettings)) -> World {
 }
 
 fn stream(world: &mut World) -> Client {
-    let mut client = world.open_as(&Connect::to("/").listener(STREAM));
-    client.read_values();
-    client
+    world.open_values()
 }
 
 fn is_empty(mut world: World, clients: impl IntoIterator<Item = Client>) {
@@ -201,10 +194,7 @@ fn a_stream_that_is_not_read_is_not_read_from_either() {
 
 #[test]
 fn nobody_there_for_a_stream() {
-    let mut world = World::new(WorkerSettings {
-        values_listeners: vec![STREAM],
-        ..WorkerSettings::default()
-    });
+    let mut world = World::new(WorkerSettings::default());
     world.route("/elsewhere", App::default);
     let mut client = stream(&mut world);
     world.run();
