@@ -164,33 +164,40 @@ impl Frames {
     }
 
     /// One outbox less waits for it.
+    #[inline]
     pub(crate) fn release(&mut self, id: FrameId) {
         let Some(frame) = self.slab.get_mut(id.0 as usize) else {
             debug_assert!(false, "a frame was released once too often");
             return;
         };
         frame.references = frame.references.saturating_sub(1);
-        self.discard(id);
+        if frame.references == 0 {
+            self.free(id);
+        }
     }
 
     /// Takes the frame back if nobody waits for it.
     pub(crate) fn discard(&mut self, id: FrameId) {
-        if self
-            .slab
-            .get(id.0 as usize)
-            .is_some_and(|f| f.references == 0)
-        {
-            let Frame {
-                mut bytes, tail, ..
-            } = self.slab.remove(id.0 as usize);
-            self.bytes -= bytes.len();
-            if self.pool.len() < POOL_BUFFERS_MAX && bytes.capacity() <= POOL_BUFFER_BYTES_MAX {
-                bytes.clear();
-                self.pool.push(bytes);
-            }
-            if tail != FrameId::NONE {
-                self.release(tail);
-            }
+        let frame = self.slab.get(id.0 as usize);
+        if frame.is_some_and(|frame| frame.references == 0) {
+            self.free(id);
+        }
+    }
+
+    fn free(&mut self, id: FrameId) {
+        let Some(Frame {
+            mut bytes, tail, ..
+        }) = self.slab.try_remove(id.0 as usize)
+        else {
+            return;
+        };
+        self.bytes -= bytes.len();
+        if self.pool.len() < POOL_BUFFERS_MAX && bytes.capacity() <= POOL_BUFFER_BYTES_MAX {
+            bytes.clear();
+            self.pool.push(bytes);
+        }
+        if tail != FrameId::NONE {
+            self.release(tail);
         }
     }
 

@@ -225,20 +225,23 @@ impl Hub {
     }
 
     /// Notes that so many more bytes of a session's outbox were written.
+    #[inline]
     pub(crate) fn outbox_advance(&mut self, index: u32, written: usize) {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
-        match session.waits.get() {
-            Waiting::Lone(frame) if self.frames.len_of(frame) == written => {
-                session.waits = Waits::NOTHING;
-                self.frames.release(frame);
-                return;
-            }
-            Waiting::Nothing => return,
-            _ if written == 0 => return,
-            _ => {}
+        if let Waiting::Lone(frame) = session.waits.get()
+            && self.frames.len_of(frame) == written
+        {
+            session.waits = Waits::NOTHING;
+            self.frames.release(frame);
+        } else if written > 0 && !session.waits.is_nothing() {
+            self.advance_queue(index, written);
         }
+    }
+
+    /// The same where that is not all.
+    fn advance_queue(&mut self, index: u32, written: usize) {
         let soft_bytes = self.session_limits(index).outbox_soft_bytes;
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
