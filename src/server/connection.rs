@@ -186,6 +186,15 @@ impl Open {
         self.held && self.closing.is_open()
     }
 
+    /// Keeps input for later. What the last message was lent from is not kept: later may be long.
+    pub(crate) fn put_off(&mut self, input: &[u8]) {
+        self.ws.release();
+        if !input.is_empty() {
+            let extra = self.extra.get_or_insert_default();
+            extra.backlog.extend_from_slice(input);
+        }
+    }
+
     /// When the unfinished message began.
     pub(crate) fn message_since(&self) -> Option<Tick> {
         self.extra

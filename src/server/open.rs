@@ -15,6 +15,10 @@ pub(super) const REPLY_BYTES_MAX: usize = 256 << 10;
 /// A connection with more than this waiting to be written is not read from until it has drained: its own
 /// replies would pile up.
 pub(super) const PAUSE_BYTES: usize = 64 << 10;
+/// A connection that holds more than this of an unfinished message is read no further than its frame's end …
+const HELD_BYTES_READ_ON: usize = 256 << 10;
+/// … or, where that is near, this far. What is read behind a message has to wait while its answer does.
+const READ_ON_BYTES: usize = 64 << 10;
 /// What one flush of one connection may write before others have their turn.
 const FLUSH_BYTES_MAX: usize = 64 << 10;
 /// Frames up to this size are copied together into one buffer; larger ones go out as they lie.
@@ -60,7 +64,12 @@ impl Core {
         let session = open.session;
         let is_done = open.closing.is_done();
         let mut receive = std::mem::take(&mut self.receive);
-        let result = match read_some(connection, &mut receive, self.now) {
+        let room = match open.ws.buffered_bytes() {
+            held if held > HELD_BYTES_READ_ON => open.ws.missing_bytes().max(READ_ON_BYTES),
+            _ => usize::MAX,
+        };
+        let room = room.min(receive.len());
+        let result = match read_some(connection, &mut receive[..room], self.now) {
             ReadOutcome::Bytes(n) => {
                 self.hub.metrics.received_bytes_total += n as u64;
                 self.hub.begin_replies(session);
@@ -103,8 +112,7 @@ impl Core {
         loop {
             #[cfg(feature = "deflate")]
             if self.has_inflated_enough() && !data.is_empty() {
-                let extra = open.extra.get_or_insert_default();
-                extra.backlog.extend_from_slice(data);
+                open.put_off(data);
                 break;
             }
             let route = &mut self.routes[open.route as usize];
@@ -196,19 +204,12 @@ impl Core {
             }
             if self.hub.turn_is_full() && !data.is_empty() {
                 // What it has published goes out first: a burst must not look like slow readers.
-                open.extra
-                    .get_or_insert_default()
-                    .backlog
-                    .extend_from_slice(data);
+                open.put_off(data);
                 break;
             }
             if self.hub.calls.asked != calls_before && self.is_call_load_above(100) {
                 self.hold(open, generation);
-                if data.is_empty() {
-                    continue; // The decoder takes back what the last message was lent from.
-                }
-                let extra = open.extra.get_or_insert_default();
-                extra.backlog.extend_from_slice(data);
+                open.put_off(data);
                 break;
             }
             if self.hub.replies().len() >= REPLY_BYTES_MAX
@@ -225,13 +226,7 @@ impl Core {
                 open = again;
                 if self.hub.outbox_bytes(session) > PAUSE_BYTES {
                     open.paused = true;
-                    if data.is_empty() {
-                        continue; // The decoder takes back what the last message was lent from.
-                    }
-                    open.extra
-                        .get_or_insert_default()
-                        .backlog
-                        .extend_from_slice(data);
+                    open.put_off(data);
                     break;
                 }
                 self.hub.begin_replies(session);

@@ -220,6 +220,13 @@ impl Assembly {
         size_of::<Self>() + self.message.as_ref().map_or(0, Partial::capacity)
     }
 
+    /// Bytes of the frame that is arriving that have not come yet.
+    pub(super) fn missing_bytes(&self) -> usize {
+        self.frame
+            .as_ref()
+            .map_or(0, |frame| frame.len - frame.taken)
+    }
+
     /// Forgets the message: nothing of it is wanted any more.
     pub(super) fn drop_message(&mut self) {
         self.message = None;

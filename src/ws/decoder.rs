@@ -174,6 +174,13 @@ impl WebSocket {
             .map_or(0, |assembly| assembly.heap_bytes())
     }
 
+    /// Bytes that the frame which is arriving has announced and that have not come yet.
+    pub fn missing_bytes(&self) -> usize {
+        self.assembly
+            .as_ref()
+            .map_or(0, |assembly| assembly.missing_bytes())
+    }
+
     /// Forgets what is unfinished; from now on everything that comes is discarded.
     pub fn discard(&mut self) {
         self.flags = (self.flags & CLIENT) | FAILED;
@@ -374,8 +381,9 @@ impl WebSocket {
         }
     }
 
-    /// Gives back what the last event was lent from.
-    fn release(&mut self) {
+    /// Gives back what the last event was lent from. [`next_event`](Self::next_event) does it too; this is for who will
+    /// not call it soon.
+    pub fn release(&mut self) {
         if !self.has(LENT_MESSAGE | LENT_CONTROL) {
             return;
         }

@@ -165,8 +165,6 @@ fn unread_echoes(arena: &mut Arena) -> String {
 }
 
 fn large_unread_echoes(arena: &mut Arena) -> String {
-    // One message of this size is assembled, echoed and queued: three times the message for a moment.
-    arena.each_kib_max = 4096;
     unread(arena, 1 << 20)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::world_with;
 use dunlin::sim::{Client, World};
-use dunlin::ws::OpCode;
+use dunlin::ws::{OpCode, encode_frame};
 
 const BUDGET: usize = 1 << 20;
 
@@ -167,5 +167,40 @@ impl dunlin::Handler for Publisher {
             Err(_) => 503,
         };
         dunlin::Reply::Now(dunlin::http::Response::new(status))
+    }
+}
+
+#[test]
+fn what_is_read_behind_a_message_is_little_when_its_answer_has_to_wait() {
+    const MESSAGE: usize = 1 << 20;
+    for pieces in [1, 256] {
+        let mut world = world_with(|_| {}, |s| s.messages_per_second = 0);
+        let mut client = world.connect("/app");
+        client.stop_reading();
+        client.window(1000);
+        // A message, or its fragments, then more than the receive buffer holds, in one go.
+        let mut bytes = Vec::new();
+        let piece = vec![7; MESSAGE / pieces];
+        for n in 0..pieces {
+            let begins = bytes.len();
+            let opcode = if n == 0 {
+                OpCode::Binary
+            } else {
+                OpCode::Continuation
+            };
+            encode_frame(&mut bytes, opcode, &piece, Some([1, 2, 3, 4]));
+            if n + 1 < pieces {
+                bytes[begins] &= 0x7F;
+            }
+        }
+        let (first, last) = bytes.split_at(bytes.len() - 10);
+        client.send_bytes(first);
+        client.send_bytes(&[last, &bytes, &bytes].concat());
+        let held = used(&world);
+        assert!(held < MESSAGE + (80 << 10), "{held}");
+        client.window(8 * MESSAGE);
+        client.resume_reading();
+        assert_eq!(client.received().len(), 3);
+        assert_eq!((used(&world), world.refused_total()), (0, 0));
     }
 }
