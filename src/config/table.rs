@@ -227,6 +227,13 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
     number!("limits", "close_timeout_ms", 1, MS, worker.close_timeout_ms),
     number!(
         "limits",
+        "close_flush_timeout_ms",
+        1,
+        MS,
+        worker.close_flush_timeout_ms
+    ),
+    number!(
+        "limits",
         "head_bytes_max",
         256,
         1 << 20,

@@ -145,6 +145,8 @@ pub(crate) struct Extra {
     pub(crate) messages: Bucket,
     /// Control frames that came of late.
     pub(crate) controls: Bucket,
+    /// While closing: when the peer last took bytes of what is queued; 0: none yet.
+    pub(crate) taken: Tick,
     /// The payload of the newest ping that could not be answered yet: at most one pong is pending.
     pub(crate) pong: Option<Vec<u8>>,
     /// Input that was read and must wait until the outbox has drained.
@@ -184,6 +186,12 @@ impl Open {
     /// what it says before that causes no more calls.
     pub(crate) fn is_held(&self) -> bool {
         self.held && self.closing.is_open()
+    }
+
+    /// While closing: when the peer last took a part in it, as far as it is on it to take what is queued.
+    pub(crate) fn last_taken(&self) -> Tick {
+        let taken = self.extra.as_ref().map_or(0, |extra| extra.taken);
+        taken.max(self.since)
     }
 
     /// Keeps input for later. What the last message was lent from is not kept: later may be long.

@@ -104,7 +104,12 @@ impl Core {
             Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
             Phase::Open(open) => {
                 if !open.closing.is_open() {
-                    return Some(after(open.since, s.close_timeout_ms));
+                    // A slow reader gets what was queued before the close, as long as it reads; but not for ever.
+                    let next = after(open.last_taken(), s.close_timeout_ms);
+                    if self.hub.outbox_is_empty(open.session) {
+                        return Some(next);
+                    }
+                    return Some(next.min(after(open.since, s.close_flush_timeout_ms)));
                 }
                 if open.held {
                     return None; // It is we who do not listen. Its time begins again when it is released.

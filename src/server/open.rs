@@ -464,8 +464,13 @@ impl Core {
             self.hub.outbox_advance(session, taken);
             if taken > 0
                 && let Phase::Open(open) = &mut connection.phase
-                && open.paused
             {
+                if !open.closing.is_open() {
+                    open.extra.get_or_insert_default().taken = tick_at(self.now.ms);
+                }
+                if !open.paused {
+                    continue;
+                }
                 // Nothing is read from it, so taking what we write is its sign of life, and the only answer to a
                 // ping that it can give.
                 connection.life = tick_at(self.now.ms);
@@ -567,10 +572,14 @@ impl Core {
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
         let (messages, controls) = (settings.messages_per_second, settings.control_per_second);
-        if readable && !open.paused {
+        let now = tick_at(self.now.ms);
+        let s = &self.settings;
+        let in_all = s.close_timeout_ms.saturating_add(s.close_flush_timeout_ms);
+        let is_too_late =
+            !open.closing.is_open() && super::deadline::after(open.since, in_all) <= now;
+        if readable && !open.paused && !is_too_late {
             return Fate::Keep; // It has said something that we have not read yet: nobody is accused unheard.
         }
-        let now = tick_at(self.now.ms);
         if !open.closing.is_open() {
             self.hub.metrics.refuse("close_timeout");
             return Fate::Drop;

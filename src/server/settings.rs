@@ -23,8 +23,12 @@ pub struct WorkerSettings {
     pub keep_alive_ms: u64,
     /// How long a handler may put off an answer before the client gets 504, in milliseconds.
     pub reply_timeout_ms: u64,
-    /// How long a closing handshake may take before the transport is cut, in milliseconds.
+    /// How long the peer may take for its part of a closing handshake before the transport is cut, in milliseconds:
+    /// for its close frame, and for any byte of what is still on its way to it.
     pub close_timeout_ms: u64,
+    /// How long everything that was queued before a close may take to be written, in milliseconds, however steadily the
+    /// peer reads.
+    pub close_flush_timeout_ms: u64,
     /// How long a drain may take, in milliseconds.
     pub drain_timeout_ms: u64,
     /// Most connections at once; the next one gets 503.
@@ -51,6 +55,7 @@ impl Default for WorkerSettings {
             keep_alive_ms: 75_000,
             reply_timeout_ms: 30_000,
             close_timeout_ms: 5_000,
+            close_flush_timeout_ms: 30_000,
             drain_timeout_ms: 30_000,
             connections_max: 960,
             address: AddressLimits::default(),

@@ -1,6 +1,7 @@
 //! RFC 6455 §7: who closes, who echoes, and when the TCP connection ends.
 
 use crate::{world, world_with};
+use dunlin::sim::{Client, World};
 use dunlin::ws::OpCode;
 
 #[test]
@@ -155,4 +156,111 @@ fn a_reset_and_an_end_without_a_close_frame_end_the_session() {
         (world.sessions(), world.channels(), world.connections()),
         (0, 0, 0)
     );
+}
+
+/// A client with so many bytes on its way to it, and a close frame behind them, that has taken nothing of it yet.
+fn leaving(world: &mut World, bytes: usize) -> Client {
+    let mut client = world.connect("/app");
+    client.stop_reading();
+    client.window(1);
+    client.send_texts([format!("big {bytes}").as_str(), "close 1000"]);
+    client
+}
+
+#[test]
+fn who_reads_slowly_gets_what_was_queued_before_the_close() {
+    let mut world = world();
+    let mut client = leaving(&mut world, 100_000);
+    client.window(10_000);
+    for _ in 0..10 {
+        world.advance_ms(2_500);
+        client.read_once();
+    }
+    client.resume_reading();
+    client.expect_text(&"x".repeat(100_000));
+    client.expect_close(1000);
+    assert!(client.is_ended() && !client.is_reset());
+    assert_eq!((world.connections(), world.refused_total()), (0, 0));
+}
+
+#[test]
+fn who_stops_reading_is_cut_five_seconds_after_the_last_byte() {
+    let mut world = world();
+    let mut client = leaving(&mut world, 100_000);
+    client.window(10_000);
+    world.advance_ms(4_000);
+    client.read_once();
+    world.advance_ms(4_800);
+    assert_eq!(world.connections(), 1);
+    world.advance_ms(400);
+    assert_eq!(
+        (world.connections(), world.refused("close_timeout")),
+        (0, 1)
+    );
+}
+
+#[test]
+fn who_takes_a_byte_now_and_then_is_cut_after_thirty_seconds() {
+    let mut world = world();
+    let mut client = leaving(&mut world, 100_000);
+    for _ in 0..29 {
+        world.advance_ms(1_000);
+        client.read_once();
+    }
+    assert_eq!((world.connections(), world.refused_total()), (1, 0));
+    world.advance_ms(1_200);
+    assert_eq!(
+        (world.connections(), world.refused("close_timeout")),
+        (0, 1)
+    );
+}
+
+#[test]
+fn who_has_got_everything_has_five_seconds_for_its_own_close_frame() {
+    let mut world = world();
+    let mut client = leaving(&mut world, 20_000);
+    client.answer_closes(false);
+    world.advance_ms(4_000);
+    client.window(1 << 16);
+    client.resume_reading();
+    client.expect_text(&"x".repeat(20_000));
+    client.expect_close(1000);
+    // What it says instead is no reason to wait for longer.
+    for _ in 0..4 {
+        world.advance_ms(1_200);
+        client.send_text("still here");
+    }
+    assert_eq!(world.connections(), 1);
+    world.advance_ms(400);
+    assert_eq!(
+        (world.connections(), world.refused("close_timeout")),
+        (0, 1)
+    );
+}
+
+#[test]
+fn who_talks_without_end_instead_of_closing_is_cut_too() {
+    // So many of them that a turn never has read all that they say.
+    const TALKERS: usize = 8;
+    let mut world = world_with(|w| w.receive_buffer_bytes = 4096, |_| {});
+    let mut talkers: Vec<Client> = (0..TALKERS).map(|_| world.connect("/app")).collect();
+    for talker in &mut talkers {
+        talker.answer_closes(false);
+        talker.send_text("close 1000");
+        talker.expect_close(1000);
+    }
+    let words = b"\x82\x80\0\0\0\0".repeat(10_000);
+    let mut talk = |world: &mut World, seconds: usize| {
+        for _ in 0..seconds {
+            for talker in &mut talkers {
+                talker.write_only(&words);
+            }
+            world.turn_after_ms(1_000);
+        }
+    };
+    talk(&mut world, 34);
+    assert_eq!((world.connections(), world.refused_total()), (TALKERS, 0));
+    talk(&mut world, 2);
+    assert_eq!(world.connections(), 0);
+    assert_eq!(world.refused("close_timeout"), TALKERS as u64);
 }
