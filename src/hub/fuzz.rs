@@ -243,7 +243,7 @@ impl Drive {
         self.model.place_gap_marker(index);
         while left > 0 && !self.hub.outbox_is_empty(index) {
             let mut out = Vec::new();
-            let gathered = self.hub.gather(index, 100, 300, &mut out);
+            let gathered = self.hub.gather(index, usize::MAX, 100, 300, &mut out);
             let front = self.hub.outbox_frames(index).next().map(<[u8]>::to_vec);
             let front = front.unwrap_or_default();
             let bytes = if gathered > 0 { out } else { front };

@@ -169,6 +169,12 @@ impl Hub {
         waits.is_nothing() || outbox.is_some_and(|outbox| outbox.is_empty() && outbox.missed == 0)
     }
 
+    /// Whether a frame is half written: nothing else may go out before its end.
+    pub(crate) fn is_mid_frame(&self, index: u32) -> bool {
+        self.outbox(index)
+            .is_some_and(|outbox| outbox.head_written() > 0)
+    }
+
     /// The bytes of a session's frames, oldest first; of a half-written first frame only the rest.
     pub(crate) fn outbox_frames(&self, index: u32) -> impl Iterator<Item = &[u8]> {
         let outbox = self.outbox(index);
@@ -187,11 +193,12 @@ impl Hub {
         })
     }
 
-    /// Copies what waits for a session to the end of `out`, oldest first, as long as frames are of at most
+    /// Copies at most `frames_max` of a session's frames to the end of `out`, oldest first, as long as they are of at most
     /// `frame_bytes_max` and all together of at most `bytes_max`. Answers how many frames those are.
     pub(crate) fn gather(
         &self,
         index: u32,
+        frames_max: usize,
         frame_bytes_max: usize,
         bytes_max: usize,
         out: &mut Vec<u8>,
@@ -207,7 +214,7 @@ impl Hub {
             (_, None) => return 0,
         };
         let mut gathered = 0;
-        for &id in front.iter().chain(back) {
+        for &id in front.iter().chain(back).take(frames_max) {
             let [own, shared] = self.frames.parts(id);
             let rest = (own.len() + shared.len()).saturating_sub(skip);
             if rest > frame_bytes_max || out.len() + rest > bytes_max {

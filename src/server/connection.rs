@@ -147,7 +147,8 @@ pub(crate) struct Extra {
     pub(crate) controls: Bucket,
     /// While closing: when the peer last took bytes of what is queued; 0: none yet.
     pub(crate) taken: Tick,
-    /// The payload of the newest ping that could not be answered yet: at most one pong is pending.
+    /// The payload of the newest ping that could not be answered yet, because a frame was half written or the transport
+    /// full: at most one pong is pending.
     pub(crate) pong: Option<Vec<u8>>,
     /// Input that was read and must wait until the outbox has drained.
     pub(crate) backlog: Vec<u8>,
@@ -186,6 +187,12 @@ impl Open {
     /// what it says before that causes no more calls.
     pub(crate) fn is_held(&self) -> bool {
         self.held && self.closing.is_open()
+    }
+
+    /// Whether a ping is still to be answered. Nothing is said any more to who is told to go.
+    pub(crate) fn has_pending_pong(&self) -> bool {
+        let extra = self.extra.as_ref();
+        self.closing.is_open() && extra.is_some_and(|extra| extra.pong.is_some())
     }
 
     /// While closing: when the peer last took a part in it, as far as it is on it to take what is queued.

@@ -455,7 +455,17 @@ impl Core {
         });
         let mut share = FLUSH_BYTES_MAX;
         while connection.writable && share > 0 && !self.hub.outbox_is_empty(session) {
-            let taken = self.write_some(connection, session);
+            let mut frames_max = usize::MAX;
+            if matches!(&connection.phase, Phase::Open(open) if open.has_pending_pong()) {
+                if !self.hub.is_mid_frame(session) {
+                    if self.write_pong(connection, session) == Fate::Drop {
+                        return Fate::Drop;
+                    }
+                    continue;
+                }
+                frames_max = 1; // To its end, and the pong behind it.
+            }
+            let taken = self.write_some(connection, session, frames_max);
             let Ok(taken) = note_write(taken, &mut connection.writable) else {
                 return Fate::Drop;
             };
@@ -485,20 +495,39 @@ impl Core {
         self.after_write(connection)
     }
 
-    /// One write: small frames together in the shared buffer, large ones as they lie.
+    /// Answers the newest ping, between two frames. While there is always something to write, an answer that came behind
+    /// it all would never come (RFC 6455 §5.5: control frames may come between any two). What the transport does not
+    /// take counts as begun, so that nothing overtakes it.
+    fn write_pong<T: Transport>(&mut self, connection: &mut Connection<T>, session: u32) -> Fate {
+        if let Phase::Open(open) = &mut connection.phase
+            && open.has_pending_pong()
+            && let Some(payload) = open.extra.as_mut().and_then(|extra| extra.pong.take())
+        {
+            self.hub.begin_replies(session);
+            self.hub
+                .reply_with(|out| ws::encode_frame(out, OpCode::Pong, &payload, None));
+            return self.write_replies(connection);
+        }
+        Fate::Keep
+    }
+
+    /// One write of at most so many frames: small ones together in the shared buffer, large ones as they lie.
     fn write_some<T: Transport>(
         &mut self,
         connection: &mut Connection<T>,
         session: u32,
+        frames_max: usize,
     ) -> io::Result<usize> {
         self.scratch.clear();
         let (frame, all) = (GATHER_FRAME_BYTES_MAX, FLUSH_BYTES_MAX);
-        if self.hub.gather(session, frame, all, &mut self.scratch) > 0 {
+        let scratch = &mut self.scratch;
+        if self.hub.gather(session, frames_max, frame, all, scratch) > 0 {
             return connection.transport.write(&self.scratch);
         }
         let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
         let (mut used, mut bytes) = (0, 0);
-        for (slot, frame) in slices.iter_mut().zip(self.hub.outbox_frames(session)) {
+        let frames = self.hub.outbox_frames(session).take(frames_max);
+        for (slot, frame) in slices.iter_mut().zip(frames) {
             *slot = IoSlice::new(frame);
             used += 1;
             bytes += frame.len();
@@ -531,13 +560,9 @@ impl Core {
         if waiting > 0 {
             return Fate::Keep;
         }
-        if let Some(payload) = open.extra.as_mut().and_then(|extra| extra.pong.take())
-            && open.closing.is_open()
-        {
-            self.hub.push_raw(open.session, |out| {
-                ws::encode_frame(out, OpCode::Pong, &payload, None);
-            });
-            return Fate::Keep;
+        if open.has_pending_pong() {
+            let session = open.session;
+            return self.write_pong(connection, session);
         }
         if open.closing.is_done() {
             // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first. What the peer

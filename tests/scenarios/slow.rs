@@ -346,3 +346,27 @@ fn commands_behind_a_pause_are_served_when_the_replies_have_drained() {
     let got = client.texts();
     assert_eq!((got.len(), got[100].as_str()), (101, "last"));
 }
+
+#[test]
+fn a_pong_goes_between_two_of_the_frames_that_never_end() {
+    for bytes in [100, 6_000] {
+        let mut world = world_with(|_| {}, |s| s.messages_per_second = 0);
+        let (mut slow, mut publisher) = standing(&mut world);
+        slow.window(10 * bytes);
+        let text = format!("pub news {}", "x".repeat(bytes));
+        let some = vec![text.as_str(); 20];
+        publisher.send_texts(some.iter().copied());
+        slow.ping(b"old");
+        slow.ping(b"new");
+        // Whatever it takes, more comes.
+        for _ in 0..3 {
+            publisher.send_texts(some.iter().copied());
+            slow.read_once();
+            assert!(world.queued_bytes() > 0, "something always waits");
+        }
+        assert_eq!(slow.pongs(), [b"new"]);
+        slow.resume_reading();
+        assert_eq!(slow.texts().len(), 81);
+        assert_eq!((slow.complaint(), world.refused_total()), (None, 0));
+    }
+}
