@@ -430,6 +430,13 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
     ),
     number!(
         "limits",
+        "first_command_timeout_ms",
+        0,
+        MS,
+        settings.first_command_timeout_ms
+    ),
+    number!(
+        "limits",
         "messages_per_second",
         0,
         COUNT,

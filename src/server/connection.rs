@@ -141,6 +141,8 @@ pub(crate) struct Open {
 pub(crate) struct Extra {
     /// When the unfinished message began; 0: there is none.
     pub(crate) message_since: Tick,
+    /// By when the first message has to be here; 0: it is, or need not be.
+    pub(crate) first_due: Tick,
     /// Messages that came of late.
     pub(crate) messages: Bucket,
     /// Control frames that came of late.
@@ -168,6 +170,7 @@ impl<T> Connection<T> {
             && !open.paused
             && open.extra.as_ref().is_none_or(|extra| {
                 extra.message_since == 0
+                        && extra.first_due == 0
                         && extra.pong.is_none()
                         && extra.backlog.is_empty()
                         && extra.accounted == 0
@@ -218,6 +221,12 @@ impl Open {
             .filter(|since| *since != 0)
     }
 
+    /// By when its first message has to be here.
+    pub(crate) fn first_due(&self) -> Option<Tick> {
+        let due = self.extra.as_ref().map(|extra| extra.first_due);
+        due.filter(|due| *due != 0)
+    }
+
     /// Writes down since when a message is unfinished; `completed`: one before it has been finished.
     pub(crate) fn note_message(&mut self, completed: bool, now: Tick) {
         let values = self.extra.as_ref().and_then(|extra| extra.values.as_ref());
@@ -226,7 +235,11 @@ impl Open {
             None => self.ws.is_mid_message(),
         };
         if unfinished || self.extra.is_some() {
-            let since = &mut self.extra.get_or_insert_default().message_since;
+            let extra = self.extra.get_or_insert_default();
+            if completed {
+                extra.first_due = 0;
+            }
+            let since = &mut extra.message_since;
             if !unfinished {
                 *since = 0;
             } else if completed || *since == 0 {
@@ -244,6 +257,7 @@ impl Open {
             && extra.pong.is_none()
             && extra.backlog.is_empty()
             && extra.message_since == 0
+            && extra.first_due == 0
             && extra.accounted == 0
             && extra.values.is_none()
         {

@@ -127,10 +127,8 @@ impl Core {
                     .message_since()
                     .filter(|_| !open.paused)
                     .map(|since| after(since, route.message_timeout_ms));
-                match (silence, message) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                }
+                let first = open.first_due();
+                [silence, message, first].into_iter().flatten().min()
             }
         }
     }

@@ -625,6 +625,13 @@ impl Core {
             );
             return Fate::Keep;
         }
+        if open.first_due().is_some_and(|due| due <= now) {
+            self.hub.metrics.refuse("first_command_timeout");
+            let ms = settings.first_command_timeout_ms;
+            let reason = format!("no message within {ms} ms (setting first_command_timeout_ms)");
+            self.begin_close(open, CloseCode::AUTH_MISSING, &reason, false);
+            return Fate::Keep;
+        }
         if open.since == 0 {
             open.tidy(self.now.ms, messages, controls);
             self.send_ping(open);

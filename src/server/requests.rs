@@ -1,7 +1,8 @@
 //! The HTTP side of a connection: heads, bodies, routing, answers, and the step to WebSocket.
 
 use super::access::AccessError;
-use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage};
+use super::connection::{Connection, Extra, Fate, Http, Incoming, Open, Phase, Stage};
+use super::deadline::after;
 use super::proxies::Introduced;
 use super::refusals::Refusal;
 use super::router::NoRoute;
@@ -434,6 +435,16 @@ impl Core {
         });
         self.release_memory(&connection.phase);
         connection.armed = 0; // What was armed was a request's deadline; an open connection's may come sooner.
+        let first_ms = self.routes[route as usize]
+            .settings
+            .first_command_timeout_ms;
+        let extra = (first_ms > 0).then(|| {
+            let first_due = after(tick_at(self.now.ms), first_ms);
+            Box::new(Extra {
+                first_due,
+                ..Extra::default()
+            })
+        });
         connection.phase = Phase::Open(Open {
             ws,
             is_values: false,
@@ -443,7 +454,7 @@ impl Core {
             paused: false,
             held: false,
             since: 0,
-            extra: None,
+            extra,
         });
         let mut cx = Context::new(&mut self.hub, route, Some(session));
         self.routes[route as usize].handler.on_open(&mut cx);

@@ -143,6 +143,9 @@ pub struct RouteSettings {
     pub deflate: Deflate,
     /// How long one message may stay unfinished, in milliseconds.
     pub message_timeout_ms: u64,
+    /// How long a client may take for its first message, in milliseconds; 0: it may never say anything, as subscribers do
+    /// whose path says what they want.
+    pub first_command_timeout_ms: u64,
     /// Messages per second; 0 switches the rate off.
     pub messages_per_second: u32,
     /// Messages in a row before the rate counts.
@@ -178,6 +181,7 @@ impl Default for RouteSettings {
             #[cfg(feature = "deflate")]
             deflate: Deflate::default(),
             message_timeout_ms: 30_000,
+            first_command_timeout_ms: 0,
             messages_per_second: 100,
             messages_burst: 500,
             rate_code: CloseCode::POLICY,

@@ -170,3 +170,29 @@ fn the_next_message_has_its_own_time() {
         client.expect_text("ab");
     }
 }
+
+#[test]
+fn who_says_nothing_at_first_is_closed_where_a_word_is_wanted() {
+    let mut world = world_with(|_| {}, |s| s.first_command_timeout_ms = 10_000);
+    let mut silent = world.connect("/app");
+    let mut pinging = world.connect("/app");
+    let mut late = world.connect("/app");
+    let mut half = world.connect("/app");
+    half.send_frame(false, OpCode::Text, b"be");
+    for _ in 0..9 {
+        world.advance_ms(1_000);
+        pinging.ping(b"no message");
+    }
+    late.send_text("at last");
+    world.advance_ms(800);
+    assert_eq!((world.sessions(), world.refused_total()), (4, 0));
+    world.advance_ms(400);
+    for client in [&mut silent, &mut pinging, &mut half] {
+        let reason = client.expect_close(4401);
+        assert!(reason.contains("first_command_timeout_ms"), "{reason}");
+    }
+    assert_eq!(world.refused("first_command_timeout"), 3);
+    late.expect_text("at last");
+    world.advance_ms(60_000);
+    assert_eq!((world.sessions(), late.is_over()), (1, false));
+}
