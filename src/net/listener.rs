@@ -68,14 +68,11 @@ impl std::str::FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let bad = || AddressError(text.to_owned());
-        let schemes: [(&str, fn(PathBuf) -> Self); 2] =
-            [("unix:", Self::Unix), ("ipc:", Self::Ipc)];
-        for (scheme, address) in schemes {
-            match text.strip_prefix(scheme) {
-                Some("") => return Err(bad()),
-                Some(path) => return Ok(address(path.into())),
-                None => {}
-            }
+        match text.split_once(':') {
+            Some(("unix" | "ipc", "")) => return Err(bad()),
+            Some(("unix", path)) => return Ok(Self::Unix(path.into())),
+            Some(("ipc", path)) => return Ok(Self::Ipc(path.into())),
+            _ => {}
         }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Self::Tcp(addr));
