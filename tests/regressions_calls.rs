@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use dunlin::server::{RouteSettings, WorkerSettings};
-use dunlin::sim::{Client, World};
+use dunlin::sim::{Client, Deed, End, World};
 use dunlin::ws::OpCode;
 use dunlin::{Context, Handler, Message, Outcome, Ticket};
 
@@ -30,8 +30,11 @@ impl Handler for Calling {
         Self::call(cx, &String::from_utf8_lossy(message.as_bytes()));
     }
 
-    fn on_outcome(&mut self, cx: &mut Context<'_>, _: Ticket, _: Outcome<'_>) {
-        cx.send_text("called");
+    fn on_outcome(&mut self, cx: &mut Context<'_>, _: Ticket, outcome: Outcome<'_>) {
+        cx.send_text(match outcome {
+            Outcome::Answered(_) => "called",
+            _ => "not called",
+        });
     }
 }
 
@@ -161,4 +164,45 @@ fn a_held_client_whose_input_is_used_up_owns_no_buffer() {
     a.send_frame(true, OpCode::Continuation, b"x");
     assert_eq!(world.app().waiting(), 2);
     world.check_idle();
+}
+
+/// A call on a connection that carried another one before; the application does these things with the tries, then it
+/// answers. Says what the client was told, and how often the application was asked.
+fn tried(first: &[End], then: &[End]) -> (String, usize) {
+    let mut world = calling(|_| {});
+    let mut deeds: Vec<Deed> = Vec::new();
+    deeds.extend(first.iter().map(|end| Deed::broken(*end)));
+    deeds.push(Deed::status(200));
+    deeds.extend(then.iter().map(|end| Deed::broken(*end)));
+    let mut deeds = deeds.into_iter();
+    let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let count = asked.clone();
+    world.app().behave(move |_| {
+        count.set(count.get() + 1);
+        deeds.next().unwrap_or_else(|| Deed::status(200))
+    });
+    let mut a = world.connect("/call");
+    a.send_text("x");
+    if first.is_empty() {
+        a.expect_text("called");
+        asked.set(0);
+        a.send_text("x");
+    }
+    let told = a.texts();
+    assert_eq!(told.len(), 1, "{told:?}");
+    (told[0].clone(), asked.get())
+}
+
+#[test]
+fn an_idle_connection_that_was_just_closed_does_not_use_up_the_second_try() {
+    let called = |tries| ("called".to_owned(), tries);
+    let failed = |tries| ("not called".to_owned(), tries);
+    let (closed, unread) = (End::Hangup, End::ResetUnread);
+    // As at a restart: the idle connections end, then the one that lay in the listener's queue.
+    assert_eq!(tried(&[], &[closed, unread]), called(3));
+    assert_eq!(tried(&[], &[closed]), called(2));
+    assert_eq!(tried(&[], &[closed, unread, unread]), failed(3));
+    // Nobody has closed a new connection for being idle.
+    assert_eq!(tried(&[unread], &[]), called(2));
+    assert_eq!(tried(&[unread, unread], &[]), failed(2));
 }

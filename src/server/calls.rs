@@ -12,11 +12,21 @@
 //! ```
 //!
 //! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
-//! doubling to 500 ms. A request that was sent is never sent again, with one exception: when the connection ended
-//! before the first byte of an answer, the application had most likely closed it while it was idle, or was going
-//! down and left it unread in its queue. The call then goes out once more, and once only, on a connection that is
-//! newer than this event: the others of that time may be about to end as well. So an application may see such a
-//! call twice rather than never (RFC 9110 §9.2.2 leaves that choice to the client).
+//! doubling to 500 ms. A request that was sent is not sent again, with one exception: when the connection ended
+//! before the first byte of an answer. Which of two things that means depends on the connection:
+//!
+//! ```text
+//!   broke without a byte of an answer, on a connection that ...   most likely                          then
+//!   had been idle or had carried a call before (once)             it was closed before we wrote        again, for nothing
+//!   was new                                                       it was left unread, going down       again, once
+//! ```
+//!
+//! The first is no fault of the call: HTTP clients that keep connections (curl, Go's) try such a request again without
+//! counting it. Counted it would use up the second, and an application that is restarted does both in a row: it closes
+//! its idle connections, then the queue of its listener. Each is granted once, on a connection that is newer than the
+//! event, for the others of that time may be about to end as well. So an application that ends connections after having
+//! read may see a call three times at most, rather than an application that did not, never (RFC 9110 §9.2.2 leaves that
+//! choice to the client).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -32,8 +42,29 @@ pub(crate) struct Queued {
     pub(crate) call: Call,
     /// It has a lane of its own.
     pub(crate) apart: bool,
-    /// It was sent once on a connection that ended without a byte of an answer.
-    pub(crate) repeated: bool,
+    /// What it has been granted already.
+    pub(crate) tries: Tries,
+}
+
+/// Which of its ways out a call has used up, each after a connection that ended without a byte of an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// It went out on a connection that had been used or idle before.
+    stale: bool,
+    /// It went out on a new one, or for a second time on an old one.
+    repeated: bool,
+}
+
+impl Tries {
+    /// Its connection broke: whether it may go out again.
+    pub(crate) fn again(&mut self, was_new: bool) -> bool {
+        let way = if was_new || self.stale {
+            &mut self.repeated
+        } else {
+            &mut self.stale
+        };
+        !std::mem::replace(way, true)
+    }
 }
 
 /// What is made one after the other: the calls of a session, or a single call of none or apart.
@@ -143,6 +174,8 @@ pub(crate) struct Calls {
     retired: Vec<u32>,
     /// Connections to applications, those that are being made included.
     connections: usize,
+    /// Counts how often what could start was started: a connection of this round is a new one.
+    round: u32,
     /// Hosts whose last connection could not be made, for whoever looks their addresses up.
     unreachable: Vec<String>,
     /// Those of them that the worker holds already.
@@ -161,6 +194,7 @@ impl Calls {
             wants: VecDeque::new(),
             retired: Vec::new(),
             connections: 0,
+            round: 0,
             unreachable: Vec::new(),
             made: 0,
         }
@@ -168,6 +202,15 @@ impl Calls {
 
     pub(crate) fn settings(&self) -> &CallSettings {
         &self.settings
+    }
+
+    /// What could start was started. Connections that are idle now have been idle.
+    pub(crate) fn next_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    pub(crate) fn round(&self) -> u32 {
+        self.round
     }
 
     /// Connections to applications that the worker holds.
@@ -346,8 +389,7 @@ impl Calls {
     }
 
     /// The call has to go out again, before the others of its lane.
-    pub(crate) fn repeat(&mut self, mut queued: Queued) {
-        queued.repeated = true;
+    pub(crate) fn repeat(&mut self, queued: Queued) {
         let lane = Lane::of(&queued);
         let endpoint = self.endpoint(&queued.call);
         self.lanes.entry(lane).or_default().push_front(queued);

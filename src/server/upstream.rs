@@ -24,6 +24,8 @@ pub(crate) struct Upstream {
     pub(crate) endpoint: u32,
     /// The endpoint's when it was begun.
     epoch: u32,
+    /// The round of calls in which it was connected; `None`: it has carried a call.
+    new_in: Option<u32>,
     pub(crate) state: UpstreamState,
     /// When the state began.
     pub(crate) since: Tick,
@@ -41,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) queued: Queued,
     request: Vec<u8>,
     written: usize,
+    /// Its connection was made just before.
+    is_on_new: bool,
     reader: AnswerReader,
 }
 
@@ -64,6 +68,7 @@ impl<T: Transport> Worker<T> {
         let upstream = Upstream {
             endpoint,
             epoch: self.core.calls.epoch(endpoint),
+            new_in: None,
             state: UpstreamState::Connecting,
             since: tick_at(now.ms),
         };
@@ -108,7 +113,7 @@ impl<T: Transport> Worker<T> {
                 if self.core.calls.has_retired() {
                     continue;
                 }
-                return;
+                return self.core.calls.next_round();
             };
             let Some(connection) = self.connections.get_mut(key as usize) else {
                 debug_assert!(false, "an idle connection is gone");
@@ -195,10 +200,12 @@ impl Core {
         );
         let reader = AnswerReader::new(self.settings.head, self.calls.settings().answer_bytes_max);
         upstream.since = tick_at(self.now.ms);
+        let is_on_new = upstream.new_in.take() == Some(self.calls.round());
         upstream.state = UpstreamState::Busy(Box::new(Exchange {
             queued,
             request,
             written: 0,
+            is_on_new,
             reader,
         }));
     }
@@ -215,6 +222,7 @@ impl Core {
             if connection.writable && !connection.ended {
                 upstream.state = UpstreamState::Idle;
                 upstream.since = tick_at(self.now.ms);
+                upstream.new_in = Some(self.calls.round());
                 self.calls.note_connected(upstream.endpoint);
                 if upstream.epoch != self.calls.epoch(upstream.endpoint) {
                     return (Fate::Drop, 0);
@@ -353,9 +361,13 @@ impl Core {
             UpstreamState::Idle => self.calls.note_gone(upstream.endpoint, key),
             UpstreamState::Busy(exchange) => {
                 self.calls.note_gone(upstream.endpoint, key);
-                let Exchange { queued, reader, .. } = *exchange;
-                if !reader.has_begun() && !queued.repeated {
-                    // It was closed while idle, or is going down and has not read what we wrote.
+                let Exchange {
+                    mut queued,
+                    is_on_new,
+                    reader,
+                    ..
+                } = *exchange;
+                if !reader.has_begun() && queued.tries.again(is_on_new) {
                     self.calls.repeat(queued);
                 } else {
                     self.tell_failed(&queued, CallError::Broken);

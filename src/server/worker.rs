@@ -438,7 +438,7 @@ impl<T: Transport> Worker<T> {
                             session,
                             call,
                             apart,
-                            repeated: false,
+                            tries: Default::default(),
                         });
                     }
                     Effect::Dial { link, route, dial } => self.core.dial(link, route, dial),

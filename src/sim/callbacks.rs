@@ -3,7 +3,9 @@
 //!
 //! * The calls of a session reach the application in their order, and not one before the one ahead of it has been
 //!   tried.
-//! * Each is tried once; a second time only if the connection of the first broke before an answer began.
+//! * Each is tried once; again only if the connection broke before an answer began: for nothing if that was an old
+//!   connection, once more if it was a new one (see `server/calls.rs`). So there are three tries at most, of which the
+//!   application does not see those on connections that it had ended already.
 //! * Each has one outcome, and it is one that the application has given reason for.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,8 @@ pub(crate) struct Callbacks {
     asked: u64,
     repeated: u64,
     failed: u64,
+    /// Connections that the application has ended with nothing on them.
+    closed: u32,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +38,12 @@ struct Lane {
 struct Call {
     id: u32,
     place: usize,
+    /// Those that the application has seen.
     tries: u32,
+    /// Those of them on connections that may have been new.
+    on_new: u32,
+    /// Connections that had been ended with nothing on them when it was asked for.
+    closed_before: u32,
     /// What became of the newest try.
     state: Try,
     deed: Option<Deed>,
@@ -49,6 +58,14 @@ enum Try {
     Broke {
         begun: bool,
     },
+}
+
+impl Call {
+    /// Whether it was tried as often as it may be, with at most so many tries that the application did not see.
+    fn is_used_up(&self, unseen_max: u32) -> bool {
+        let unseen = 3_u32.saturating_sub(self.tries);
+        unseen <= unseen_max || (self.tries, self.on_new) == (2, 2)
+    }
 }
 
 impl Callbacks {
@@ -69,6 +86,8 @@ impl Callbacks {
             id,
             place: lane.bodies.len(),
             tries: 0,
+            on_new: 0,
+            closed_before: self.closed,
             state: Try::None,
             deed: None,
             at_ms: 0,
@@ -82,7 +101,7 @@ impl Callbacks {
     pub(crate) fn seen(&mut self, seen: Seen) -> Result<(), String> {
         match seen {
             Seen::Asked(asked, deed) => {
-                self.tried(&asked.body)?;
+                self.tried(&asked.body, asked.is_first)?;
                 if let Some(call) = self.calls.get_mut(&asked.body) {
                     (call.deed, call.at_ms) = (Some(deed), asked.at_ms);
                     call.state = Try::Asked;
@@ -93,11 +112,12 @@ impl Callbacks {
                     call.state = Try::Broke { begun };
                 }
             }
+            Seen::Closed => self.closed += 1,
         }
         Ok(())
     }
 
-    fn tried(&mut self, body: &str) -> Result<(), String> {
+    fn tried(&mut self, body: &str, is_first: bool) -> Result<(), String> {
         let call = self.calls.get(body);
         let Some(call) = call else {
             return Err(format!("nobody has asked for {body:?}"));
@@ -115,11 +135,12 @@ impl Callbacks {
         }
         match (call.tries, call.state) {
             (0, _) => {}
-            (1, Try::Broke { begun: false }) => self.repeated += 1,
+            (1 | 2, Try::Broke { begun: false }) => self.repeated += 1,
             (tries, state) => return Err(format!("{body:?} came {tries} times before: {state:?}")),
         }
         if let Some(call) = self.calls.get_mut(body) {
             call.tries += 1;
+            call.on_new += u32::from(is_first);
         }
         Ok(())
     }
@@ -149,8 +170,8 @@ impl Callbacks {
             Ok(status) => deed.is_some_and(|d| d.end == End::Answer && d.status == status),
             Err(CallError::Timeout) => call.tries > 0 && now_ms >= call.at_ms + TIMEOUT_MS,
             Err(CallError::Broken) => match call.state {
-                Try::Broke { begun } => begun || call.tries == 2,
-                _ => false,
+                Try::Broke { begun: true } => true,
+                _ => call.is_used_up(self.closed - call.closed_before),
             },
             Err(CallError::BadAnswer) => {
                 deed.is_some_and(|d| matches!(d.end, End::Junk | End::EndlessHead))

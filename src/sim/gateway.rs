@@ -27,6 +27,8 @@ pub struct Asked {
     pub body: String,
     /// Which of the connections it came on; they are counted from 0.
     pub connection: usize,
+    /// It is the first on that connection.
+    pub is_first: bool,
     /// When it was whole.
     pub at_ms: u64,
 }
@@ -38,6 +40,8 @@ pub(crate) enum Seen {
     Asked(Asked, Deed),
     /// A connection broke with this request on it. `begun`: the worker has read a byte of the answer.
     Broke { body: String, begun: bool },
+    /// A connection with nothing on it was ended. A request may be under way to it that nobody will see.
+    Closed,
 }
 
 type Behave = Box<dyn FnMut(&Asked) -> Deed>;
@@ -65,6 +69,8 @@ struct Connection {
     connecting: Option<u64>,
     input: Vec<u8>,
     busy: Option<Busy>,
+    /// It has carried a request.
+    was_used: bool,
     /// The body of the last request that was answered, and the length of the answer.
     answered: Option<(String, usize)>,
 }
@@ -119,6 +125,7 @@ impl Application {
             connecting: Some(now_ms + self.connect_ms),
             input: Vec::new(),
             busy: None,
+            was_used: false,
             answered: None,
         });
         self.made += 1;
@@ -158,6 +165,8 @@ impl Application {
                 body,
                 begun: length > lost,
             });
+        } else {
+            self.seen.push(Seen::Closed);
         }
         connection.input.clear();
         connection.connecting = None;
@@ -227,6 +236,7 @@ impl Application {
             moved = true;
             connection.input.drain(..used);
             (asked.connection, asked.at_ms) = (connection.number, now_ms);
+            asked.is_first = !std::mem::replace(&mut connection.was_used, true);
             let deed = (self.behave)(&asked);
             connection.busy = Some(Busy {
                 body: asked.body.clone(),
@@ -288,6 +298,7 @@ fn parse(input: &[u8]) -> Option<(Asked, usize)> {
         path: words.next().unwrap_or_default().to_owned(),
         body: String::from_utf8_lossy(body).into_owned(),
         connection: 0,
+        is_first: false,
         at_ms: 0,
     };
     Some((asked, head + length))
