@@ -100,6 +100,10 @@ pub enum Origins {
     /// Pages of these origins (`https://example.org`, `http://localhost:8080`, `null`), and clients that
     /// are not browsers.
     List(Vec<String>),
+    /// Pages of origins that one of these rules allows, and clients that are not browsers. A rule has a host, and a
+    /// scheme and a port if it wants: `https://app.example` allows every port of that host by https, `app.example` every
+    /// scheme and port, as Ethereum nodes read their lists of origins.
+    Rules(Vec<String>),
     /// Only pages that this very listener served, and clients that are not browsers; `Host` must be an
     /// address or `localhost`, so that a name rebound to this machine does not count as one.
     Same,
@@ -129,6 +133,11 @@ impl Origins {
                 }
                 Some(_) => Err(AccessError::Origin),
             },
+            Self::Rules(rules) => match origin.map(std::str::from_utf8) {
+                None => Ok(()),
+                Some(Ok(origin)) if rules.iter().any(|rule| rule_allows(rule, origin)) => Ok(()),
+                Some(_) => Err(AccessError::Origin),
+            },
             Self::Same => {
                 let host = head.header("host").unwrap_or_default();
                 if !host.is_empty() && !is_literal_host(host) {
@@ -149,6 +158,30 @@ impl Origins {
             }
         }
     }
+}
+
+/// Whether scheme, host and port of an origin are those of a rule, as far as the rule names them.
+fn rule_allows(rule: &str, origin: &str) -> bool {
+    let (scheme, host, port) = parts_of_origin(rule);
+    let (its_scheme, its_host, its_port) = parts_of_origin(origin);
+    rule == "*"
+        || (!host.is_empty()
+            && host.eq_ignore_ascii_case(its_host)
+            && (scheme.is_empty() || scheme.eq_ignore_ascii_case(its_scheme))
+            && (port.is_empty() || port == its_port))
+}
+
+/// Scheme, host and port; what is not there is empty.
+fn parts_of_origin(origin: &str) -> (&str, &str, &str) {
+    let (scheme, authority) = origin.split_once("://").unwrap_or(("", origin));
+    let after_host = match authority.strip_prefix('[') {
+        Some(v6) => v6.find(']').map_or(authority.len(), |end| end + 2),
+        None => authority.rfind(':').unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority
+        .split_at_checked(after_host)
+        .unwrap_or((authority, ""));
+    (scheme, host, rest.strip_prefix(':').unwrap_or_default())
 }
 
 /// `127.0.0.1:2662`, `[::1]:2662`, `localhost:2662`, with or without the port.
@@ -206,6 +239,35 @@ impl AccessError {
             Self::WrongKey => "key_wrong",
             Self::Origin => "origin",
             Self::Host => "host",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_counts_as_far_as_it_goes() {
+        let cases = [
+            ("https://app", "https://app", true),
+            ("https://app", "https://APP:8443", true),
+            ("https://app", "http://app", false),
+            ("https://app", "https://app.evil", false),
+            ("https://app:8443", "https://app:8443", true),
+            ("https://app:8443", "https://app", false),
+            ("app", "ftp://app:1", true),
+            ("app:80", "http://app:80", true),
+            ("app:80", "http://app:81", false),
+            ("http://[::1]", "http://[::1]:3000", true),
+            ("http://[::1]:1", "http://[::1]:3000", false),
+            ("https://app", "null", false),
+            ("", "null", false),
+            ("", "", false),
+            ("*", "null", true),
+        ];
+        for (rule, origin, allowed) in cases {
+            assert_eq!(rule_allows(rule, origin), allowed, "{rule:?} {origin:?}");
         }
     }
 }
