@@ -46,6 +46,8 @@ pub struct Policy {
     names: bool,
     /// Unix sockets it removes when it ends.
     sockets: Vec<PathBuf>,
+    /// Unix sockets of other servers that it connects to.
+    links: Vec<PathBuf>,
     /// It starts programs.
     programs: bool,
 }
@@ -62,6 +64,14 @@ impl Policy {
     pub fn calls(mut self, host: &str, port: u16) -> Self {
         self.ports.push(port);
         self.names |= needs_look_up(host);
+        self
+    }
+
+    /// It connects to another server through the Unix socket at this path. To sockets in other folders it cannot, from
+    /// Linux 7.1 on; before, the modes of sockets decide alone.
+    #[must_use]
+    pub fn links(mut self, socket: &Path) -> Self {
+        self.links.push(socket.to_owned());
         self
     }
 
@@ -218,15 +228,22 @@ impl Policy {
                 .add_rules(path_beneath_rules(replaced, read))?;
             ports.push(DNS);
         }
-        let folders = self.sockets.iter().map(|path| match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        });
-        rules = rules.add_rules(path_beneath_rules(folders, AccessFs::RemoveFile))?;
+        let removing = self.sockets.iter().map(|path| folder_of(path));
+        rules = rules.add_rules(path_beneath_rules(removing, AccessFs::RemoveFile))?;
+        // A server that starts anew makes its socket anew: the folder counts.
+        let linking = self.links.iter().map(|path| folder_of(path));
+        rules = rules.add_rules(path_beneath_rules(linking, AccessFs::ResolveUnix))?;
         for port in ports {
             rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
         }
         Ok(rules.restrict_self()?.landlock)
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -316,6 +333,7 @@ const STREAM: Test = (1, SOCKET_TYPE, bits(libc::SOCK_STREAM));
 const DATAGRAM: Test = (1, SOCKET_TYPE, bits(libc::SOCK_DGRAM));
 const IPV4: Test = (0, WHOLE, bits(libc::AF_INET));
 const IPV6: Test = (0, WHOLE, bits(libc::AF_INET6));
+const UNIX: Test = (0, WHOLE, bits(libc::AF_UNIX));
 
 /// What calling an application takes: no socket but those of TCP.
 const CALLING: &[Call] = &[
@@ -329,6 +347,12 @@ const CALLING: &[Call] = &[
             (2, WHOLE, bits(libc::TCP_NODELAY)),
         ]],
     ),
+];
+
+/// What a connection through a Unix socket takes.
+const LINKING: &[Call] = &[
+    (libc::SYS_socket, &[&[UNIX, STREAM]]),
+    (libc::SYS_connect, ANY),
 ];
 
 /// Opening for nothing but reading.
@@ -384,6 +408,7 @@ impl Policy {
         let all = [
             (true, SERVING),
             (!self.ports.is_empty(), CALLING),
+            (!self.links.is_empty(), LINKING),
             (self.names, NAMES),
             (self.names && cfg!(target_env = "gnu"), LIBRARIES),
             (!self.sockets.is_empty(), REMOVING),

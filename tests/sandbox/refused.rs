@@ -230,6 +230,24 @@ fn removes_a_socket() {
 }
 
 #[test]
+fn a_server_with_a_link() {
+    alone("links_through_a_unix_socket");
+}
+
+#[test]
+#[ignore = "gives up the rights of the whole process: run by the test above"]
+fn links_through_a_unix_socket() {
+    let path = scratch("node.ipc");
+    let _node = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    if !enter(&Policy::new().links(&path)) {
+        return;
+    }
+    std::os::unix::net::UnixStream::connect(&path).unwrap();
+    refused("TCP", ENOSYS, socket(2, Type::STREAM));
+    refused("a datagram", ENOSYS, socket(1, Type::DGRAM));
+}
+
+#[test]
 fn a_server_that_starts_programs() {
     alone("starts_programs");
 }
