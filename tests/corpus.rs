@@ -32,6 +32,7 @@ fn body(target: &str) -> fn(&[u8]) {
         "hub_model" => dunlin::hub::fuzz::hub_model,
         "proxy_header" => dunlin::http::fuzz::proxy_header,
         "unmask" => dunlin::ws::fuzz::unmask,
+        "values" => oracles::values::values,
         "world" => dunlin::sim::fuzz::world,
         other => panic!("fuzz/corpus/{other} has no body here: add it to this match"),
     }

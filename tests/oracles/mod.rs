@@ -3,3 +3,4 @@
 #[cfg(feature = "cli")]
 pub(crate) mod config;
 pub(crate) mod differential;
+pub(crate) mod values;
