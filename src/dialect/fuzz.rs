@@ -2,6 +2,10 @@
 //!
 //! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
 
+mod jsonrpc;
+
+pub use jsonrpc::jsonrpc;
+
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;

@@ -60,7 +60,16 @@ pub(super) fn members_any_case<'a, const N: usize>(
     Ok(found)
 }
 
-/// The same for any number of keys, so that there is one reader in the program and not one for each number.
+/// As [`members`], however deep the text is nested: for one whose reader knows what it has asked for.
+pub(super) fn members_any_depth<'a, const N: usize>(
+    text: &'a str,
+    keys: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], Malformed> {
+    let mut found = [None; N];
+    read(text, &keys, str::eq, &mut found)?;
+    Ok(found)
+}
+
 fn find<'a>(
     text: &'a str,
     keys: &[&str],
@@ -70,6 +79,16 @@ fn find<'a>(
     if deeper_than(text, DEPTH_MAX) {
         return Err(Malformed::TooDeep);
     }
+    read(text, keys, same, found)
+}
+
+/// The same for any number of keys, so that there is one reader in the program and not one for each number.
+fn read<'a>(
+    text: &'a str,
+    keys: &[&str],
+    same: fn(&str, &str) -> bool,
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), Malformed> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let is_object = reader
         .deserialize_any(Members { keys, same, found })

@@ -1,6 +1,10 @@
 //! A house for dialects: a real hub, handlers behind routes and guests that read what waits for them, without a
 //! worker. Closes are carried out and timers fire as the worker would do it.
 
+mod links;
+
+pub(super) use links::Dialled;
+
 use std::collections::VecDeque;
 
 use crate::http::{Head, HeadLimits, Response, ResponseHead};
@@ -44,6 +48,7 @@ pub(super) struct House {
     calls: VecDeque<Asked>,
     /// Links that were asked for, and the routes whose handlers did.
     dialled: VecDeque<(LinkId, u16, Dial)>,
+    answers: Vec<(Ticket, Response)>,
     peer: Peer,
 }
 
@@ -99,6 +104,7 @@ impl House {
             timers: Vec::new(),
             calls: VecDeque::new(),
             dialled: VecDeque::new(),
+            answers: Vec::new(),
             peer: Peer::Unix,
         }
     }
@@ -397,6 +403,8 @@ impl House {
                 self.timers.push(timer);
             }
         }
+        let answers = self.hub.take_answers();
+        self.answers.extend(answers);
         for order in self.hub.take_close_orders() {
             let guest = self
                 .guests

@@ -131,7 +131,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("signal_hook", &["src/net/signals"]),
     ("signal_hook_mio", &["src/net/signals"]),
     ("simdutf8", &["src/ws/utf8"]),
-    ("slab", &["src/hub", "src/server"]),
+    ("slab", &["src/hub", "src/server", "src/dialect/jsonrpc"]),
     ("socket2", &["src/net/listener", "src/bench/target"]),
     ("subtle", &["src/server/access"]),
     ("toml_parser", &["src/config/document"]),

@@ -1,0 +1,118 @@
+//! The other side of links, and answers that were put off.
+
+use super::{House, head, parameters};
+use crate::http::Response;
+use crate::hub::{Context, LinkEnd, LinkEvent, LinkId, LinkTarget, Reply, Request, Ticket};
+use crate::ws::Message;
+
+/// A link that a handler has asked for.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Dialled {
+    pub(in super::super) link: LinkId,
+    pub(super) route: u16,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
+    pub(in super::super) target: LinkTarget,
+    pub(super) is_websocket: bool,
+}
+
+impl House {
+    /// The links asked for since the last time, in order.
+    pub(in super::super) fn dialled(&mut self) -> Vec<Dialled> {
+        let all = self.dialled.drain(..).map(|(link, route, dial)| Dialled {
+            link,
+            route,
+            is_websocket: matches!(*dial.target, LinkTarget::WebSocket(_)),
+            target: (*dial.target).clone(),
+        });
+        all.collect()
+    }
+
+    /// The other server is there.
+    pub(in super::super) fn link_opens(&mut self, dialled: &Dialled) {
+        self.hub.links().set_key(dialled.link, dialled.link.index);
+        self.hub.links().set_open(dialled.link);
+        self.tell_link(dialled, LinkEvent::Open);
+    }
+
+    /// It says something.
+    pub(in super::super) fn link_says(&mut self, dialled: &Dialled, text: &str) {
+        self.tell_link(dialled, LinkEvent::Message(Message::Text(text)));
+    }
+
+    /// It is gone, or was never there.
+    pub(in super::super) fn link_ends(&mut self, dialled: &Dialled, end: LinkEnd) {
+        self.hub.links().remove(dialled.link);
+        self.tell_link(dialled, LinkEvent::Closed(end));
+    }
+
+    fn tell_link(&mut self, dialled: &Dialled, event: LinkEvent<'_>) {
+        let mut cx = Context::new(&mut self.hub, dialled.route, None);
+        self.handlers[dialled.route as usize].on_link(&mut cx, dialled.link, event);
+        self.settle();
+    }
+
+    /// What it was sent since the last time, one message each.
+    pub(in super::super) fn link_sent(&mut self, dialled: &Dialled) -> Vec<String> {
+        let bytes = self.hub.links().output(dialled.link).to_vec();
+        self.hub.links().advance(dialled.link, bytes.len());
+        if dialled.is_websocket {
+            return unmasked(&bytes);
+        }
+        let text = String::from_utf8(bytes).expect("values are UTF-8");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A plain request, and its answer if that comes at once.
+    pub(in super::super) fn asks(
+        &mut self,
+        route: usize,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response, Ticket> {
+        let head = head(method, target, headers);
+        let params = parameters(&[]);
+        let request = Request {
+            head: &head,
+            body,
+            params: &params,
+            peer: self.peer,
+        };
+        let mut cx = Context::new(&mut self.hub, route as u16, None);
+        let reply = self.handlers[route].on_request(&mut cx, &request);
+        self.settle();
+        match reply {
+            Reply::Now(response) => Ok(response),
+            Reply::Later(ticket) => Err(ticket),
+        }
+    }
+
+    /// Answers to requests that were put off, since the last time.
+    pub(in super::super) fn answers(&mut self) -> Vec<(Ticket, Response)> {
+        std::mem::take(&mut self.answers)
+    }
+}
+
+/// The texts in masked frames of whole messages.
+fn unmasked(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let [0x81, length, rest @ ..] = bytes {
+        let (len, rest) = match length & 0x7f {
+            126 => (u16::from_be_bytes([rest[0], rest[1]]) as usize, &rest[2..]),
+            127 => {
+                let long: [u8; 8] = rest[..8].try_into().expect("eight bytes");
+                (u64::from_be_bytes(long) as usize, &rest[8..])
+            }
+            len => (len as usize, rest),
+        };
+        let (mask, rest) = rest.split_at(4);
+        let (payload, rest) = rest.split_at(len);
+        let plain = payload.iter().zip(mask.iter().cycle());
+        let plain = plain.map(|(byte, mask)| byte ^ mask).collect();
+        texts.push(String::from_utf8(plain).expect("text is UTF-8"));
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "half a frame, or no text");
+    texts
+}
