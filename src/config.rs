@@ -40,10 +40,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{
-    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Ready, Tapr,
-    TaprOptions,
+    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, JsonRpc, JsonRpcEndpoint,
+    JsonRpcOptions, MetricsPage, PubSub, Ready, Tapr, TaprOptions,
 };
-use crate::hub::Handler;
+use crate::hub::{Handler, LinkTarget, Target};
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
@@ -113,10 +113,33 @@ impl Config {
         }
     }
 
-    /// Host and port of every application that is called.
+    /// Host and port of every application and every node that is called.
     pub fn applications(&self) -> impl Iterator<Item = (&str, u16)> {
-        let target = self.tapr.callback.iter();
-        target.map(|target| (target.host.as_str(), target.port))
+        let nodes = self.nodes().filter_map(|node| match node {
+            JsonRpcEndpoint::Http(target) => Some(&**target),
+            JsonRpcEndpoint::Link(target) => match &**target {
+                LinkTarget::WebSocket(target) => Some(target),
+                LinkTarget::Values(_) => None,
+            },
+        });
+        let targets = self.tapr.callback.iter().chain(nodes);
+        targets.map(|target: &Target| (target.host.as_str(), target.port))
+    }
+
+    /// The Unix socket of every node that has one.
+    pub fn sockets(&self) -> impl Iterator<Item = &Path> {
+        self.nodes().filter_map(|node| match node {
+            JsonRpcEndpoint::Link(target) => match &**target {
+                LinkTarget::Values(path) => Some(Path::new(path)),
+                LinkTarget::WebSocket(_) => None,
+            },
+            JsonRpcEndpoint::Http(_) => None,
+        })
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &JsonRpcEndpoint> {
+        let routes = self.routes.iter().filter(|r| r.dialect == Dialect::JsonRpc);
+        routes.flat_map(|route| &route.options.jsonrpc.upstream)
     }
 
     /// The effective settings as TOML, each with a comment that says where it came from.
@@ -144,6 +167,8 @@ impl Config {
     fn routes(&self) -> Server {
         let chain = HieraChain::new(self.hierachain);
         let tapr = Tapr::new(self.tapr.clone());
+        // Routes that are to do the same share one gateway, and with it one link to the node.
+        let mut gateways: Vec<(&JsonRpcOptions, JsonRpc)> = Vec::new();
         let mut server = Server::new().settings(self.worker.clone());
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
@@ -161,6 +186,17 @@ impl Config {
                 Dialect::TaprSend => Box::new(tapr.send()),
                 Dialect::TaprClose => Box::new(tapr.close()),
                 Dialect::TaprDebug => Box::new(tapr.debug()),
+                Dialect::JsonRpc => {
+                    let options = &options.jsonrpc;
+                    let known = gateways.iter().find(|(known, _)| *known == options);
+                    let gateway = known.map(|(_, gateway)| gateway.clone());
+                    let gateway = gateway.unwrap_or_else(|| {
+                        let gateway = JsonRpc::new(options.clone());
+                        gateways.push((options, gateway.clone()));
+                        gateway
+                    });
+                    Box::new(gateway)
+                }
                 Dialect::Health => Box::new(Health),
                 Dialect::Ready => Box::new(Ready),
                 Dialect::Metrics => Box::new(MetricsPage),

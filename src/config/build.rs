@@ -8,7 +8,7 @@ use super::record::{Origin, Record, RouteRecord, Settings, Written};
 use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
 use super::{Config, Problem, Sandbox, machine, nearest};
-use crate::dialect::TaprOptions;
+use crate::dialect::{JsonRpcEndpointError, TaprOptions};
 use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, HAS_SANDBOX};
 use crate::random::Random;
@@ -58,7 +58,23 @@ pub(super) fn globals(record: &Record) -> Global {
             (setting.set)(&mut global, &written.value);
         }
     }
+    if record.settings.get("calls", "answer_bytes_max").is_none() && calls_nodes(record) {
+        global.worker.calls.answer_bytes_max = NODE_ANSWER_BYTES_MAX;
+    }
     global
+}
+
+/// As much as a node says at once on a link.
+const NODE_ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// Whether a node is asked by HTTP.
+fn calls_nodes(record: &Record) -> bool {
+    let of_routes = record.routes.iter().map(|r| r.settings.get("", "upstream"));
+    let mut all = of_routes.chain([record.settings.get("jsonrpc", "upstream")]);
+    all.any(|written| {
+        let list = written.map(|written| written.value.list());
+        list.is_some_and(|list| list.iter().any(|url| url.starts_with("http://")))
+    })
 }
 
 /// The values of every route of a dialect's table, before the route's own. `""`: of no dialect.
@@ -386,6 +402,10 @@ impl Build<'_> {
             settings.channels = channels.map(|c| c.options.clone()).collect();
         }
         check_settings(record.dialect, &settings, &mut wrong);
+        if record.dialect == Dialect::JsonRpc {
+            read_upstream(&mut values.options, &mut wrong);
+            values.options.jsonrpc.subscriptions_max = settings.session.subscriptions_max;
+        }
         let fine = wrong.0.is_empty();
         for (name, message) in wrong.0 {
             self.problem_once(Problem::at(blame(name), message));
@@ -501,6 +521,23 @@ fn check_settings(dialect: Dialect, settings: &RouteSettings, wrong: &mut Wrong)
     {
         let message = "a subprotocol is a token: letters, digits, `-._`".to_owned();
         wrong.say("subprotocols", message);
+    }
+}
+
+/// Where the nodes are, in the order in which they are tried.
+fn read_upstream(options: &mut Options, wrong: &mut Wrong) {
+    if options.jsonrpc_upstream.is_empty() {
+        let message = "a gateway needs a node: write `upstream` = [\"ws://HOST:PORT\"] in [jsonrpc] or the route";
+        wrong.say("upstream", message.to_owned());
+    }
+    for url in &options.jsonrpc_upstream {
+        match url.parse() {
+            Ok(endpoint) => options.jsonrpc.upstream.push(endpoint),
+            Err(error) => {
+                let error: JsonRpcEndpointError = error;
+                wrong.say("upstream", error.to_string());
+            }
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The dialects by name: which there are, what they differ in, where they are served by default.
 
 use crate::dialect::{
-    Admin, ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions,
+    Admin, ChatOptions, EchoOptions, HieraChainOptions, JsonRpcOptions, PubSubOptions, TaprOptions,
 };
 use crate::server::RouteSettings;
+use crate::ws::Subprotocols;
 
 /// A dialect, or one of the plain pages that belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum Dialect {
     TaprClose,
     /// Where it finds out that the server is there.
     TaprDebug,
+    /// A gateway in front of Ethereum nodes.
+    JsonRpc,
     /// `ok`.
     Health,
     /// `ready`, or not.
@@ -42,7 +45,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::HieraChain,
         Self::HieraChainStatus,
         Self::HieraChainPublish,
@@ -54,6 +57,7 @@ impl Dialect {
         Self::TaprSend,
         Self::TaprClose,
         Self::TaprDebug,
+        Self::JsonRpc,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -74,6 +78,7 @@ impl Dialect {
             Self::TaprSend => "tapr-send",
             Self::TaprClose => "tapr-close",
             Self::TaprDebug => "tapr-debug",
+            Self::JsonRpc => "jsonrpc",
             Self::Health => "health",
             Self::Ready => "ready",
             Self::Metrics => "metrics",
@@ -95,7 +100,7 @@ impl Dialect {
     pub fn speaks_websocket(self) -> bool {
         matches!(
             self,
-            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat | Self::Tapr
+            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat | Self::Tapr | Self::JsonRpc
         )
     }
 
@@ -126,6 +131,20 @@ impl Dialect {
                 settings.body_bytes_max = 4 << 20;
                 settings.session.outbox_bytes_max = 8 << 20;
             }
+            // A node's own limits, which wallets and libraries know. Answers may be as large as messages, and a page that
+            // is loaded asks hundreds of things at once: the dialect has a limit that is told, and not a close, for it.
+            "jsonrpc" => {
+                *settings = settings.clone().message_bytes_max(32 << 20);
+                settings.body_bytes_max = 5 << 20;
+                settings.session.outbox_bytes_max = 32 << 20;
+                settings.session.outbox_soft_bytes = 8 << 20;
+                settings.session.outbox_frames_max = 4096;
+                settings.messages_per_second = 500;
+                settings.messages_burst = 5000;
+                settings.ping_after_ms = 30_000;
+                settings.ping_grace_ms = 30_000;
+                settings.subprotocols = Subprotocols::None;
+            }
             _ => {}
         }
     }
@@ -153,7 +172,7 @@ impl Dialect {
 }
 
 /// The tables that belong to a dialect.
-pub(crate) const SECTIONS: [&str; 5] = ["hierachain", "pubsub", "chat", "echo", "tapr"];
+pub(crate) const SECTIONS: [&str; 6] = ["hierachain", "pubsub", "chat", "echo", "tapr", "jsonrpc"];
 
 /// Every dialect's own options.
 #[derive(Debug, Clone, Default)]
@@ -165,6 +184,9 @@ pub(crate) struct Options {
     pub(crate) tapr: TaprOptions,
     /// The application's URL as it was written.
     pub(crate) tapr_callback: String,
+    pub(crate) jsonrpc: JsonRpcOptions,
+    /// The nodes' URLs as they were written.
+    pub(crate) jsonrpc_upstream: Vec<String>,
 }
 
 /// The listeners that are always there.

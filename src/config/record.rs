@@ -188,7 +188,7 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "limits",
     "log",
     "calls",
@@ -197,6 +197,7 @@ const TABLES: [&str; 8] = [
     "chat",
     "echo",
     "tapr",
+    "jsonrpc",
 ];
 const LISTS: [&str; 2] = ["listener", "route"];
 const LISTENER_NAMES: [&str; 3] = ["name", "address", "proxy_protocol"];
