@@ -96,9 +96,8 @@ fn subscribe(
         .subscribe(&topic.channel(Mode::Guide))
         .map_err(|why| format!("{INVALID}: {why}"))?
     {
-        tally.leave(&member.topics);
+        tally.add(&topic, &member.topics);
         member.topics.push(topic);
-        tally.enter(&member.topics);
     }
     Ok(())
 }
@@ -110,16 +109,15 @@ fn unsubscribe(
     chain: Option<&str>,
     event_type: Option<&str>,
 ) {
-    tally.leave(&member.topics);
-    member.topics.retain(|topic| {
-        let goes = chain.is_none_or(|chain| *topic.chain == *chain)
-            && event_type.is_none_or(|event_type| topic.event_type.as_deref() == Some(event_type));
-        if goes {
-            cx.unsubscribe(&topic.channel(Mode::Guide));
-        }
-        !goes
-    });
-    tally.enter(&member.topics);
+    let goes = |topic: &Topic| {
+        chain.is_none_or(|chain| *topic.chain == *chain)
+            && event_type.is_none_or(|event_type| topic.event_type.as_deref() == Some(event_type))
+    };
+    while let Some(at) = member.topics.iter().position(goes) {
+        let topic = member.topics.remove(at);
+        cx.unsubscribe(&topic.channel(Mode::Guide));
+        tally.remove(&topic, &member.topics);
+    }
 }
 
 fn acknowledge(

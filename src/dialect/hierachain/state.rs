@@ -141,15 +141,38 @@ impl Counts {
 }
 
 impl Tally {
+    /// A session that has these others has one more topic now. Counting all of them anew would cost a client with many
+    /// as much for each command as all its commands together may.
+    pub(super) fn add(&mut self, topic: &Topic, others: &[Topic]) {
+        if !others.iter().any(|other| other.chain == topic.chain) {
+            self.chains.add(&topic.chain);
+        }
+        if topic.event_type.is_some() {
+            self.pairs.add(&topic.channel(Mode::Server));
+        }
+    }
+
+    /// A session has one topic less, and still has these others.
+    pub(super) fn remove(&mut self, topic: &Topic, others: &[Topic]) {
+        if !others.iter().any(|other| other.chain == topic.chain) {
+            self.chains.drop(&topic.chain);
+        }
+        if topic.event_type.is_some() {
+            self.pairs.drop(&topic.channel(Mode::Server));
+        }
+    }
+
     /// A session has these topics now.
     pub(super) fn enter(&mut self, topics: &[Topic]) {
-        distinct_chains(topics).for_each(|chain| self.chains.add(chain));
+        let chains = distinct_chains(topics);
+        chains.into_iter().for_each(|chain| self.chains.add(chain));
         pairs(topics).for_each(|pair| self.pairs.add(&pair));
     }
 
     /// A session has these topics no longer.
     pub(super) fn leave(&mut self, topics: &[Topic]) {
-        distinct_chains(topics).for_each(|chain| self.chains.drop(chain));
+        let chains = distinct_chains(topics);
+        chains.into_iter().for_each(|chain| self.chains.drop(chain));
         pairs(topics).for_each(|pair| self.pairs.drop(&pair));
     }
 
@@ -167,17 +190,45 @@ impl Tally {
     }
 }
 
-fn distinct_chains(topics: &[Topic]) -> impl Iterator<Item = &str> {
-    topics.iter().enumerate().filter_map(|(at, topic)| {
-        let seen = topics
-            .iter()
-            .take(at)
-            .any(|earlier| earlier.chain == topic.chain);
-        (!seen).then_some(&*topic.chain)
-    })
+fn distinct_chains(topics: &[Topic]) -> Vec<&str> {
+    let mut chains: Vec<&str> = topics.iter().map(|topic| &*topic.chain).collect();
+    chains.sort_unstable();
+    chains.dedup();
+    chains
 }
 
 fn pairs(topics: &[Topic]) -> impl Iterator<Item = String> {
     let typed = topics.iter().filter(|topic| topic.event_type.is_some());
     typed.map(|topic| topic.channel(Mode::Server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn one_topic_more_or_less_counts_as_all_of_them_anew() {
+        let mut random = Random::seeded(3);
+        let (mut tally, mut topics) = (Tally::default(), Vec::new());
+        for _ in 0..2_000 {
+            let chain = ["a", "b", "c"][random.below(3) as usize];
+            let event_type = [None, Some("x"), Some("y")][random.below(3) as usize];
+            let topic = Topic::new(chain, event_type);
+            match topics.iter().position(|other| *other == topic) {
+                Some(at) => {
+                    topics.remove(at);
+                    tally.remove(&topic, &topics);
+                }
+                None => {
+                    tally.add(&topic, &topics);
+                    topics.push(topic);
+                }
+            }
+            let mut anew = Tally::default();
+            anew.enter(&topics);
+            assert!(tally.chains().eq(anew.chains()), "{topics:?}");
+            assert_eq!(tally.pairs.0, anew.pairs.0, "{topics:?}");
+        }
+    }
 }
