@@ -180,3 +180,32 @@ fn deadlines_are_bounded_per_turn() {
     );
     assert_eq!(world.connections(), 0);
 }
+
+/// Hundreds of subscribers who went at the same moment were all forgotten before anybody else was heard.
+#[test]
+fn who_is_still_there_goes_past_those_who_leave() {
+    const LEAVING: usize = 500;
+    let mut world = world(|settings| settings.session.subscriptions_max = 50);
+    let mut crowd: Vec<Client> = (0..LEAVING)
+        .map(|n| {
+            let mut client = world.connect("/chat");
+            let commands: Vec<String> = (0..50).map(|at| format!("join {n} {at}")).collect();
+            client.send_texts(commands.iter().map(String::as_str));
+            client
+        })
+        .collect();
+    let mut bystander = world.connect("/chat");
+    crowd.iter_mut().for_each(Client::end_only);
+    assert!(world.turn_after_ms(0));
+    let left = world.sessions();
+    assert!(left > LEAVING - 100, "they go in slices: {left} are left");
+    bystander.write_frame(true, OpCode::Text, b"and I?");
+    assert!(world.turn_after_ms(0));
+    let left = world.sessions();
+    assert!(left > LEAVING - 200, "{left} are left");
+    let heard = world.metrics().messages_sent_total;
+    assert_eq!(heard, 1, "it was heard in that very turn");
+    world.run();
+    bystander.expect_text("and I?");
+    assert_eq!((world.sessions(), world.channels()), (1, 0));
+}

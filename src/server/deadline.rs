@@ -7,7 +7,7 @@ use super::worker::{Core, TIMER, Timer, Worker};
 use crate::hub::{Context, Outcome};
 
 /// Connections whose deadline is acted upon in one turn. Thousands may have come at once, and their time is up together.
-const DEADLINES_PER_TURN: usize = 256;
+const DEADLINES_PER_TURN: usize = 128;
 
 /// The tick that is at least `ms` after `since`.
 pub(super) fn after(since: Tick, ms: u64) -> Tick {

@@ -5,6 +5,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `worker.rs` | [`Worker`]: what is ready, what is due, what was ordered |
+//! | `ready.rs` | who is ready, and who waits for whom |
 //! | `connection.rs` | the states of a connection |
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
@@ -37,6 +38,7 @@ mod links;
 mod memory;
 mod open;
 mod proxies;
+mod ready;
 mod refusals;
 mod requests;
 mod router;

@@ -7,8 +7,8 @@
 //!
 //! A turn, in order:
 //!
-//! 1. **read**: ready connections in the order they became ready, one read each, bounded in number and
-//!    bytes; messages go to handlers, replies to the reader are written at once;
+//! 1. **read**: ready connections in the order they became ready (those whose peers have gone a little later), one read
+//!    each, bounded in number and bytes; messages go to handlers, replies to the reader are written at once;
 //! 2. **timers**: after the reads, so that whoever answered in time is never called late because *we* slept;
 //! 3. **orders**: closes, effects and late answers that handlers asked for;
 //! 4. **calls**: requests to applications that can start are sent;
@@ -24,6 +24,7 @@ use super::calls::{Calls, Queued};
 use super::connection::{Connection, Fate, Http, Phase, Stage};
 use super::drain::Drain;
 use super::links::Dials;
+use super::ready::ReadyQueue;
 use super::router::{On, RouteError, Router};
 use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
@@ -66,7 +67,7 @@ pub(crate) struct Core {
     pub(crate) overdue: VecDeque<(Tick, Entry)>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) waiting: HashMap<Ticket, (u32, u32)>,
-    pub(crate) ready: VecDeque<u32>,
+    pub(crate) ready: ReadyQueue,
     pub(crate) receive: Box<[u8]>,
     pub(crate) scratch: Vec<u8>,
     /// One for all connections; messages are lent from it.
@@ -125,7 +126,7 @@ impl<T: Transport> Worker<T> {
                 overdue: VecDeque::new(),
                 timers: Slab::new(),
                 waiting: HashMap::new(),
-                ready: VecDeque::new(),
+                ready: ReadyQueue::default(),
                 receive: vec![0; settings.receive_buffer_bytes.max(4096)].into_boxed_slice(),
                 scratch: Vec::new(),
                 #[cfg(feature = "deflate")]
@@ -285,7 +286,7 @@ impl<T: Transport> Worker<T> {
         connection.ended |= ended;
         if !connection.queued {
             connection.queued = true;
-            self.core.ready.push_back(key as u32);
+            self.core.ready.push(key as u32, connection.ended);
         }
     }
 
@@ -363,8 +364,9 @@ impl<T: Transport> Worker<T> {
 
     fn read_slice(&mut self) {
         let mut bytes = 0;
+        self.core.ready.begin_turn();
         for _ in 0..READS_PER_TURN {
-            let Some(key) = self.core.ready.pop_front() else {
+            let Some(key) = self.core.ready.pop() else {
                 return;
             };
             let Some(connection) = self.connections.get_mut(key as usize) else {
@@ -497,7 +499,7 @@ impl<T: Transport> Worker<T> {
                     self.core.account(&mut connection.phase);
                     if !connection.queued && self.core.wants_work(connection) {
                         connection.queued = true;
-                        self.core.ready.push_back(key);
+                        self.core.ready.push(key, connection.ended);
                     }
                 }
                 self.rearm(key);
@@ -547,7 +549,7 @@ impl<T: Transport> Worker<T> {
             }
             // The other way round it may be the entry of one that had this key before: it is looked at in vain.
             assert!(
-                !connection.queued || self.core.ready.contains(&key),
+                !connection.queued || self.core.ready.contains(key),
                 "the ready queue and its flag differ"
             );
             if let Some(due) = self.core.deadline(connection) {

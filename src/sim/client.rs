@@ -104,6 +104,13 @@ impl Client {
         peer.deliver(usize::MAX);
     }
 
+    /// Ends its direction and leaves it at that, as [`write_only`](Self::write_only) does.
+    pub fn end_only(&mut self) {
+        let mut peer = self.peer();
+        peer.ends = true;
+        peer.deliver(usize::MAX);
+    }
+
     /// Ends its direction behind everything it has sent, and goes on reading.
     pub fn half_close(&mut self) {
         self.then_run(|peer| peer.ends = true);
