@@ -8,6 +8,8 @@
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `channels.rs` | options for some channels |
 //! | `build.rs` | the record put together: listeners and routes, checked |
+//! | `nodes.rs` | nodes of `jsonrpc`, and streams that lead to it |
+//! | `origins.rs` | lists of origins |
 //! | `proxies.rs` | trusted proxies, listeners with a PROXY header |
 //! | `dialects.rs` | dialects by name, default routes |
 //! | `machine.rs` | defaults that depend on the machine |
@@ -25,6 +27,8 @@ mod document;
 pub mod fuzz;
 mod machine;
 mod nearest;
+mod nodes;
+mod origins;
 mod print;
 mod proxies;
 mod record;

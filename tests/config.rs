@@ -659,3 +659,46 @@ fn options_of_channels_reach_every_route_of_pubsub_and_no_other() {
     let routes = config.routes.iter();
     assert_eq!(routes.filter(|r| r.dialect == Dialect::PubSub).count(), 5);
 }
+
+/// A gateway to a node with these lines of its route, and this address beside the usual ones.
+fn gateway(route: &str, listen: &str) -> String {
+    format!(
+        "listen = [\"localhost:2661\"{listen}]\n[[route]]\npath = \"/\"\ndialect = \"jsonrpc\"\n\
+         upstream = [\"ws://127.0.0.1:8546\"]\n{route}\n"
+    )
+}
+
+#[test]
+fn a_stream_of_values_needs_somebody_behind_it() {
+    let ipc = ", \"ipc:/tmp/dunlin-x.ipc\"";
+    assert_eq!(check(&gateway("", ipc)).code, Some(0));
+    let elsewhere = gateway("", ipc).replace("path = \"/\"", "path = \"/eth\"");
+    let err = refused(&elsewhere);
+    assert!(
+        err.contains("`ipc:/tmp/dunlin-x.ipc` of listener \"main\" has nobody behind it"),
+        "{err}"
+    );
+}
+
+#[test]
+fn et_15_origins_of_a_gateway_are_rules() {
+    let of = |text: &str| {
+        let file = TempFile::new("origins.toml", text);
+        let input = Input {
+            file: Some(file.as_str().into()),
+            ..Input::default()
+        };
+        let config = Config::load(&input).unwrap();
+        let route = config.routes.iter().find(|r| r.dialect == Dialect::JsonRpc);
+        format!("{:?}", route.unwrap().settings.origins)
+    };
+    assert_eq!(of(&gateway("", "")), "Rules([\"http://localhost\"])");
+    let own = "origins = [\"https://app\", \"other.example:8443\"]";
+    assert_eq!(
+        of(&gateway(own, "")),
+        "Rules([\"https://app\", \"other.example:8443\"])"
+    );
+    assert_eq!(of(&gateway("origins = [\"*\"]", "")), "Any");
+    let err = refused(&gateway("origins = [\"https://app/x\"]", ""));
+    assert!(err.contains("is no rule for origins"), "{err}");
+}

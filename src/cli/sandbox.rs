@@ -32,6 +32,9 @@ fn enforce(config: &Config, bound: &Bound) -> (String, bool) {
     for (host, port) in config.applications() {
         policy = policy.calls(host, port);
     }
+    for path in config.sockets() {
+        policy = policy.links(path);
+    }
     for (_, address) in bound.addresses() {
         if let Address::Unix(path) | Address::Ipc(path) = address {
             policy = policy.removes(&path);

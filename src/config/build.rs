@@ -4,15 +4,17 @@
 //! own, `[limits]` and the top of the file, the dialect's table, the route itself.
 
 use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS, TAPR};
+use super::nodes::{NODE_ANSWER_BYTES_MAX, calls_nodes, read_upstream};
+use super::origins::{origin_rules, origins};
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
-use super::table::{ANY_ORIGIN, GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
+use super::table::{GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
 use super::value::COVERED;
 use super::{Config, Problem, Sandbox, machine, nearest};
-use crate::dialect::{JsonRpcEndpointError, TaprOptions};
+use crate::dialect::TaprOptions;
 use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, HAS_SANDBOX};
 use crate::random::Random;
-use crate::server::{Keys, On, Origins, RouteError, RouteSettings, Router};
+use crate::server::{Keys, On, RouteError, RouteSettings, Router};
 use crate::ws::Subprotocols;
 
 /// A named listener with its addresses.
@@ -64,23 +66,14 @@ pub(super) fn globals(record: &Record) -> Global {
     global
 }
 
-/// As much as a node says at once on a link.
-const NODE_ANSWER_BYTES_MAX: usize = 32 << 20;
-
-/// Whether a node is asked by HTTP.
-fn calls_nodes(record: &Record) -> bool {
-    let of_routes = record.routes.iter().map(|r| r.settings.get("", "upstream"));
-    let mut all = of_routes.chain([record.settings.get("jsonrpc", "upstream")]);
-    all.any(|written| {
-        let list = written.map(|written| written.value.list());
-        list.is_some_and(|list| list.iter().any(|url| url.starts_with("http://")))
-    })
-}
-
 /// The values of every route of a dialect's table, before the route's own. `""`: of no dialect.
 pub(super) fn values(record: &Record, section: &str) -> RouteValues {
     let mut values = RouteValues::default();
     Dialect::adjust(section, &mut values.settings);
+    if section == "jsonrpc" {
+        // As a node without a list: a page of this machine, and what is no browser. What a wallet signs is not for others.
+        values.origins = vec!["http://localhost".to_owned()];
+    }
     for setting in ROUTE {
         if let Some(written) = written(record, section, setting.section, setting.name) {
             (setting.set)(&mut values, &written.value);
@@ -111,6 +104,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
     let tapr = build.tapr();
     build.proxies(&mut global, &listeners);
     let routes = build.routes(&global, &listeners);
+    build.check_streams(&listeners, &routes);
     if build.problems.is_empty() && !global.public_without_keys {
         build.refuse_public(&listeners, &routes);
     }
@@ -393,7 +387,11 @@ impl Build<'_> {
         if !values.key_parameter.is_empty() {
             settings.keys = settings.keys.parameter(&values.key_parameter);
         }
-        match origins(&values.origins) {
+        let read = match record.dialect {
+            Dialect::JsonRpc => origin_rules,
+            _ => origins,
+        };
+        match read(&values.origins) {
             Ok(origins) => settings.origins = origins,
             Err(message) => wrong.say("origins", message),
         }
@@ -463,10 +461,10 @@ impl Build<'_> {
 
 /// What is wrong with a route, by the setting that is to blame.
 #[derive(Default)]
-struct Wrong(Vec<(&'static str, String)>);
+pub(super) struct Wrong(Vec<(&'static str, String)>);
 
 impl Wrong {
-    fn say(&mut self, name: &'static str, message: String) {
+    pub(super) fn say(&mut self, name: &'static str, message: String) {
         self.0.push((name, message));
     }
 }
@@ -524,53 +522,9 @@ fn check_settings(dialect: Dialect, settings: &RouteSettings, wrong: &mut Wrong)
     }
 }
 
-/// Where the nodes are, in the order in which they are tried.
-fn read_upstream(options: &mut Options, wrong: &mut Wrong) {
-    if options.jsonrpc_upstream.is_empty() {
-        let message = "a gateway needs a node: write `upstream` = [\"ws://HOST:PORT\"] in [jsonrpc] or the route";
-        wrong.say("upstream", message.to_owned());
-    }
-    for url in &options.jsonrpc_upstream {
-        match url.parse() {
-            Ok(endpoint) => options.jsonrpc.upstream.push(endpoint),
-            Err(error) => {
-                let error: JsonRpcEndpointError = error;
-                wrong.say("upstream", error.to_string());
-            }
-        }
-    }
-}
-
 fn suggested_key() -> String {
     let bytes = Random::system().bytes16();
     format!("{:032x}", u128::from_be_bytes(bytes))
-}
-
-fn origins(list: &[String]) -> Result<Origins, String> {
-    let alone = |word: &str| list.len() == 1 && list.iter().any(|origin| origin == word);
-    if alone(ANY_ORIGIN) {
-        return Ok(Origins::Any);
-    }
-    if alone(SAME_ORIGIN) {
-        return Ok(Origins::Same);
-    }
-    for origin in list {
-        if origin == ANY_ORIGIN || origin == SAME_ORIGIN {
-            return Err(format!(
-                "`origins`: {origin:?} stands alone, without others beside it"
-            ));
-        }
-        let host = origin.split_once("://").map(|(_, host)| host);
-        if origin != "null"
-            && host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' ']))
-        {
-            return Err(format!(
-                "`origins`: {origin:?} is no origin: write \"https://example.org\" (scheme and host, \
-                 no path), \"null\", \"*\" for every page or \"same\" for this server's own"
-            ));
-        }
-    }
-    Ok(Origins::List(list.to_vec()))
 }
 
 /// RFC 9110 §5.6.2.

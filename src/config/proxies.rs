@@ -54,7 +54,7 @@ impl Build<'_> {
         }
     }
 
-    fn origin_of_listener(&self, listener: Option<&Listener>) -> Origin {
+    pub(super) fn origin_of_listener(&self, listener: Option<&Listener>) -> Origin {
         let named = |name: &str| self.record.listeners.iter().find(|l| l.name == name);
         let record = listener.and_then(|l| named(&l.name));
         record.map_or(Origin::Default, |record| record.origin.clone())
