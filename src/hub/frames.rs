@@ -15,6 +15,8 @@ pub(crate) struct Frames {
     slab: Slab<Frame>,
     bytes: usize,
     pool: Vec<Vec<u8>>,
+    /// What the buffers of the pool have room for.
+    pool_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Frames {
     /// Encodes a frame into a buffer of the pool. It has no reference yet: the caller adds them with
     /// [`retain`](Self::retain), or gives it back with [`discard`](Self::discard).
     pub(crate) fn insert(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
-        let mut bytes = self.pool.pop().unwrap_or_default();
+        let mut bytes = self.buffer();
         encode(&mut bytes);
         self.bytes += bytes.len();
         let frame = Frame {
@@ -54,6 +56,14 @@ impl Frames {
             tail: FrameId::NONE,
         };
         FrameId(self.slab.insert(frame) as u32)
+    }
+
+    /// An empty buffer.
+    #[inline]
+    fn buffer(&mut self) -> Vec<u8> {
+        let buffer = self.pool.pop().unwrap_or_default();
+        self.pool_bytes -= buffer.capacity();
+        buffer
     }
 
     /// As [`insert`](Self::insert), for one message to be shared.
@@ -127,7 +137,7 @@ impl Frames {
         of: FrameId,
         encode: impl FnOnce(&[u8], &mut Vec<u8>),
     ) -> Option<FrameId> {
-        let mut bytes = self.pool.pop().unwrap_or_default();
+        let mut bytes = self.buffer();
         let original = self.slab.get(of.0 as usize)?;
         encode(&original.bytes, &mut bytes);
         self.bytes += bytes.len();
@@ -192,8 +202,10 @@ impl Frames {
             return;
         };
         self.bytes -= bytes.len();
-        if self.pool.len() < POOL_BUFFERS_MAX && bytes.capacity() <= POOL_BUFFER_BYTES_MAX {
+        let room = bytes.capacity();
+        if self.pool_bytes + room <= POOL_BYTES_MAX && room <= POOL_BUFFER_BYTES_MAX {
             bytes.clear();
+            self.pool_bytes += room;
             self.pool.push(bytes);
         }
         if tail != FrameId::NONE {
@@ -256,8 +268,9 @@ impl Frames {
 
 /// Replies to one slow reader are gathered in frames of about this size.
 const PRIVATE_FRAME_BYTES: usize = 16 << 10;
-/// 64 buffers of at most 4 KiB: what a burst of small publications needs, and no more than 256 KiB idle.
-const POOL_BUFFERS_MAX: usize = 64;
+/// Room that is kept idle: 64 of the largest buffers, or a small one for each of a thousand subscribers who got a frame
+/// with a beginning of their own.
+const POOL_BYTES_MAX: usize = 256 << 10;
 const POOL_BUFFER_BYTES_MAX: usize = 4 << 10;
 
 #[cfg(test)]

@@ -344,6 +344,7 @@ impl Hub {
             }
             let len = before.len() + own.len() + after.len();
             let frame = self.frames.insert_patched(end, |out| {
+                out.reserve(ws::HEADER_BYTES_MAX + before.len() + own.len());
                 ws::encode_text_header(out, len);
                 out.extend_from_slice(before.as_bytes());
                 out.extend_from_slice(own.as_bytes());
