@@ -1,7 +1,9 @@
 //! Names to addresses, off the loop.
 //!
 //! Addresses and `localhost` need no look-up. For every other name a thread asks the system and wakes the
-//! loop; its answer is used for half a minute, so that a moved application is found again without a restart.
+//! loop; its answer is used for half a minute, so that a moved application is found again without a restart. A name
+//! that nobody knows is asked for again after one second, then two, and so on to that time: each question is a thread, and
+//! calls that wait give rise to one twice a second.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,9 @@ use crate::server::Want;
 
 /// How long an answer of the system is believed, in milliseconds.
 const BELIEVED_MS: u64 = 30_000;
+
+/// How long a name is taken for unknown at first.
+const UNKNOWN_MS: u64 = 1_000;
 
 /// Looks names up for wants.
 pub(crate) struct Resolver {
@@ -45,6 +50,18 @@ struct Known {
     at_ms: u64,
     /// Which of the addresses is tried next: one that does not answer must not hide the others.
     turn: usize,
+    /// How often in a row nobody knew the name.
+    unknown: u32,
+}
+
+impl Known {
+    fn is_believed(&self, now_ms: u64) -> bool {
+        let ms = match self.unknown.checked_sub(1) {
+            None => BELIEVED_MS,
+            Some(doubled) => (UNKNOWN_MS << doubled.min(8)).min(BELIEVED_MS),
+        };
+        now_ms.saturating_sub(self.at_ms) <= ms
+    }
 }
 
 /// Whether the system is asked for this host. Addresses and `localhost` are known without it.
@@ -78,7 +95,7 @@ impl Resolver {
             return Some((want, Some(SocketAddr::new(ip, port))));
         }
         let known = self.known.iter().find(|known| known.host == host);
-        if known.is_none_or(|known| now_ms.saturating_sub(known.at_ms) > BELIEVED_MS) {
+        if known.is_none_or(|known| !known.is_believed(now_ms)) {
             let host = host.to_owned();
             if is_localhost(&host) {
                 let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -111,8 +128,14 @@ impl Resolver {
     }
 
     fn learn(&mut self, host: String, addresses: Vec<IpAddr>, now_ms: u64) {
+        let before = self.known.iter().find(|known| known.host == host);
+        let unknown = match addresses.is_empty() {
+            true => before.map_or(0, |known| known.unknown).saturating_add(1),
+            false => 0,
+        };
         self.known.retain(|known| known.host != host);
         self.known.push(Known {
+            unknown,
             host,
             addresses,
             at_ms: now_ms,
@@ -137,9 +160,6 @@ impl Resolver {
         if let Some(known) = self.known.iter_mut().find(|known| known.host == host) {
             known.turn += 1;
         }
-        // Ask again for a name without addresses.
-        self.known
-            .retain(|known| known.host != host || !known.addresses.is_empty());
     }
 
     fn ask(&self, host: String) {
@@ -209,7 +229,31 @@ mod tests {
             .resolve(want(name), 1)
             .expect("believed for a while");
         assert!(again.1.is_none());
-        resolver.note_failed(name);
-        assert!(resolver.resolve(want(name), 2).is_none(), "asked again");
+    }
+
+    #[test]
+    fn an_unknown_name_is_asked_for_less_and_less_often() {
+        let mut poll = mio::Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let mut resolver = Resolver::new(waker);
+        let mut events = mio::Events::with_capacity(1);
+        let name = "no\0name";
+        let mut asked_ms = Vec::new();
+        // As often as calls that wait give rise to.
+        for now_ms in (0..120_000).step_by(500) {
+            if resolver.resolve(want(name), now_ms).is_none() {
+                asked_ms.push(now_ms);
+                poll.poll(&mut events, None).expect("it is woken");
+                assert_eq!(resolver.take(now_ms).len(), 1);
+            }
+            resolver.note_failed(name);
+        }
+        let expected = [0, 1_500, 4_000, 8_500, 17_000, 33_500, 64_000, 94_500];
+        assert_eq!(asked_ms, expected);
+        // Who is found is believed, and forgiven.
+        resolver.learn(name.to_owned(), vec![Ipv4Addr::LOCALHOST.into()], 120_000);
+        assert!(resolver.resolve(want(name), 150_000).is_some());
+        resolver.learn(name.to_owned(), Vec::new(), 151_000);
+        assert!(resolver.resolve(want(name), 152_500).is_none());
     }
 }
