@@ -162,6 +162,15 @@ struct Endpoint {
     retry_ms: u64,
 }
 
+impl Endpoint {
+    /// No connection is made to it for a moment, which grows with each failure.
+    fn rest(&mut self, now_ms: u64) {
+        let backoff = BACKOFF_MS_MIN << self.failures.min(8);
+        self.failures += 1;
+        self.retry_ms = now_ms + backoff.min(BACKOFF_MS_MAX);
+    }
+}
+
 /// All calls of a worker.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -333,9 +342,7 @@ impl Calls {
         self.connections -= 1;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
             endpoint.connecting -= 1;
-            let backoff = BACKOFF_MS_MIN << endpoint.failures.min(8);
-            endpoint.failures += 1;
-            endpoint.retry_ms = now_ms + backoff.min(BACKOFF_MS_MAX);
+            endpoint.rest(now_ms);
             self.unreachable.push(endpoint.host.clone());
         }
     }
@@ -386,6 +393,28 @@ impl Calls {
                 self.lanes.remove(&lane);
             }
         }
+    }
+
+    /// Host and port of an endpoint.
+    pub(crate) fn address(&self, endpoint: u32) -> (&str, u16) {
+        let endpoint = self.endpoints.get(endpoint as usize);
+        endpoint.map_or(("", 0), |e| (&e.host, e.port))
+    }
+
+    /// No connection is made to an endpoint for a moment.
+    pub(crate) fn rest(&mut self, endpoint: u32, now_ms: u64) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
+            endpoint.rest(now_ms);
+        }
+    }
+
+    /// The call could not go out on the connection it was given: it is the next one again, on another connection.
+    pub(crate) fn put_back(&mut self, queued: Queued) {
+        let lane = Lane::of(&queued);
+        let endpoint = self.endpoint(&queued.call);
+        self.lanes.entry(lane).or_default().push_front(queued);
+        let endpoint = &mut self.endpoints[endpoint as usize];
+        endpoint.waiting.push_front(lane);
     }
 
     /// The call has to go out again, before the others of its lane.

@@ -7,6 +7,11 @@
 //!       ▼                                   ▼ nobody asked   ▼
 //!   (dropped, the endpoint rests)       (dropped)        (dropped, the call ends or goes out again)
 //! ```
+//!
+//! An idle connection is read once more before a call goes out on it: what the application has said by then belongs to no
+//! request, and a connection whose answers may be off by one is good for nothing.
+
+use std::io;
 
 use super::calls::{Queued, WantFor, WantId};
 use super::connection::{Connection, Fate, Open, Phase};
@@ -120,6 +125,12 @@ impl<T: Transport> Worker<T> {
                 self.core.calls.repeat(queued);
                 continue;
             };
+            if self.core.was_told_unasked(connection) {
+                self.core.distrust(connection);
+                self.core.calls.put_back(queued);
+                self.settle(key, Fate::Drop);
+                continue;
+            }
             self.core.begin_call(connection, queued);
             let (fate, _) = self.core.work_upstream(connection, key);
             self.settle(key, fate);
@@ -177,6 +188,39 @@ impl Core {
             self.hub.set_held_back(open.session, true);
             self.hub.metrics.refuse("calls_held_back");
         }
+    }
+
+    /// Whether an idle connection has bytes that nobody asked for. They may have come after its last look, and would be
+    /// taken for the answer to what is sent now. (What comes behind the request cannot be told from an answer.)
+    fn was_told_unasked<T: Transport>(&mut self, connection: &mut Connection<T>) -> bool {
+        loop {
+            match connection.transport.read(&mut [0]) {
+                // Its end is found when it is used, or cut.
+                Ok(0) => {
+                    (connection.readable, connection.ended) = (true, true);
+                    return false;
+                }
+                Ok(_) => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    connection.readable = error.kind() != io::ErrorKind::WouldBlock;
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// The application has said something that nobody asked for. The connection goes, and the next one is made after a
+    /// moment, for it may do the same there.
+    fn distrust<T>(&mut self, connection: &Connection<T>) {
+        let Phase::Upstream(upstream) = &connection.phase else {
+            return;
+        };
+        self.hub.metrics.refuse("call_unasked");
+        self.calls.rest(upstream.endpoint, self.now.ms);
+        let (host, port) = self.calls.address(upstream.endpoint);
+        let text = format!("closed a connection to {host}:{port}: it sent something unasked");
+        self.notice("call_unasked", || text);
     }
 
     fn begin_call<T>(&mut self, connection: &mut Connection<T>, queued: Queued) {
@@ -272,7 +316,8 @@ impl Core {
             return Fate::Drop;
         };
         let UpstreamState::Busy(exchange) = &mut upstream.state else {
-            return Fate::Drop; // Nobody asked.
+            self.distrust(connection);
+            return Fate::Drop;
         };
         match exchange.reader.read(bytes) {
             Ok(used) => {

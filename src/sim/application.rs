@@ -59,6 +59,16 @@ impl AppHandle {
         inner.run();
     }
 
+    /// Says something on every connection that nobody has asked for. The server finds it when the world runs again.
+    pub fn say_unasked(&self, bytes: &[u8]) {
+        self.inner.borrow_mut().app.say(bytes);
+    }
+
+    /// What it says on each new connection before it is asked anything.
+    pub fn greet(&self, bytes: &[u8]) {
+        self.inner.borrow_mut().app.greeting = bytes.to_vec();
+    }
+
     /// Connections to it at the moment.
     pub fn connections(&self) -> usize {
         self.inner.borrow().app.connections()

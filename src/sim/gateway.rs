@@ -56,6 +56,8 @@ pub(crate) struct Application {
     pub(crate) is_down: bool,
     /// How long connecting takes, and failing to.
     pub(crate) connect_ms: u64,
+    /// What it says on each new connection before it is asked anything.
+    pub(crate) greeting: Vec<u8>,
     /// What sockets to it do to the worker.
     pub(crate) faults: Faults,
 }
@@ -95,6 +97,7 @@ impl Application {
             seen: Vec::new(),
             is_down: false,
             connect_ms: 0,
+            greeting: Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -130,6 +133,14 @@ impl Application {
         });
         self.made += 1;
         socket
+    }
+
+    /// Writes to every connection, whether anything was asked on it or not.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        for connection in self.connections.iter().filter(|c| c.connecting.is_none()) {
+            let mut out: VecDeque<u8> = bytes.iter().copied().collect();
+            connection.wire.borrow_mut().deliver(&mut out, usize::MAX);
+        }
     }
 
     /// Stops listening and resets everything.
@@ -217,6 +228,8 @@ impl Application {
                 wire.reset_by_peer();
             } else {
                 wire.end_connecting();
+                let mut greeting: VecDeque<u8> = self.greeting.iter().copied().collect();
+                wire.deliver(&mut greeting, usize::MAX);
             }
             return true;
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use dunlin::hub::{Call, Target};
 use dunlin::server::{CallSettings, RouteSettings, WorkerSettings};
 use dunlin::sim::{AppHandle, Deed, End, Framing, World};
+use dunlin::ws::OpCode;
 use dunlin::{CloseInfo, Context, Handler, Message, Outcome, Ticket};
 
 /// Calls the application for everything that happens, and tells the client how each call went.
@@ -318,4 +319,55 @@ fn the_drain_gives_up_calls_at_its_deadline() {
     assert!(world.is_drained());
     assert_eq!(app.waiting(), 0);
     assert_eq!(world.refused("call_shutting_down"), 2);
+}
+
+#[test]
+fn what_the_application_says_unasked_is_nobodys_answer() {
+    const FORGED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+    let (mut world, app) = world();
+    app.behave(|_| Deed::ok("real"));
+    let mut client = world.connect("/ws");
+    client.expect_text("200 real");
+    // Found by itself.
+    app.say_unasked(FORGED);
+    world.run();
+    assert_eq!(app.connections(), 0);
+    world.advance_ms(100);
+    client.send_text("one");
+    client.expect_text("200 real");
+    // So many others have something to say that a call starts before that connection is looked at.
+    let mut crowd: Vec<_> = (0..100).map(|_| world.connect("/ws")).collect();
+    for other in &mut crowd {
+        other.expect_text("200 real");
+    }
+    world.advance_ms(31_000);
+    client.send_text("two");
+    client.expect_text("200 real");
+    assert_eq!(app.connections(), 1);
+    let attempts = app.attempts();
+    client.write_frame(true, OpCode::Text, b"three");
+    for other in &mut crowd {
+        other.write_frame(true, OpCode::Ping, b"");
+    }
+    app.say_unasked(FORGED);
+    world.advance_ms(1_000);
+    client.expect_text("200 real");
+    assert_eq!(client.next(), None);
+    assert_eq!(world.refused("call_unasked"), 2);
+    assert_eq!((app.attempts(), app.waiting()), (attempts + 1, 0));
+}
+
+#[test]
+fn an_application_that_greets_each_connection_does_not_keep_the_loop_busy() {
+    let (mut world, app) = world();
+    app.connect_ms(1);
+    app.greet(b"220 hello\r\n");
+    let mut client = world.connect("/ws");
+    world.advance_ms(1_000);
+    assert_eq!(client.next(), None, "it is no answer");
+    assert!((2..=30).contains(&app.attempts()), "{}", app.attempts());
+    app.greet(b"");
+    world.advance_ms(1_000);
+    client.expect_text("200 ");
+    assert_eq!(app.calls().len(), 1);
 }
