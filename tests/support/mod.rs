@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// How long anything may take that should take no time. Generous, because the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -253,6 +256,27 @@ impl Dunlin {
             "the server said:\n{}",
             self.child.seen.join("\n")
         );
+    }
+}
+
+/// A port that belongs to the test whether a server of its own listens there or not: nobody else is given it, and who
+/// connects meanwhile is refused.
+pub(crate) struct Port {
+    _reserved: Socket,
+    pub(crate) number: u16,
+}
+
+impl Port {
+    pub(crate) fn reserve() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        let number = socket.local_addr().unwrap().as_socket().unwrap().port();
+        Self {
+            _reserved: socket,
+            number,
+        }
     }
 }
 

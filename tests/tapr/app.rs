@@ -1,7 +1,7 @@
 //! The application: an HTTP server whose behaviour the test decides per callback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -9,34 +9,8 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
 
-use crate::support::PATIENCE;
-
-/// A port that belongs to the test whether an application listens there or not.
-pub(crate) struct Port {
-    _reserved: Socket,
-    pub(crate) number: u16,
-}
-
-impl Port {
-    pub(crate) fn reserve() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(&any.into()).unwrap();
-        let number = socket.local_addr().unwrap().as_socket().unwrap().port();
-        Self {
-            _reserved: socket,
-            number,
-        }
-    }
-
-    /// The URL that callbacks go to.
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/ws/message", self.number)
-    }
-}
+use crate::support::{PATIENCE, Port};
 
 /// One callback as it came.
 #[derive(Debug, Clone)]

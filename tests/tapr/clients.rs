@@ -6,9 +6,9 @@ use std::process::Command;
 use dunlin::net::http_request;
 use serde_json::{Value, json};
 
-use crate::app::{App, Port};
+use crate::app::App;
 use crate::gateway::{Gateway, hears_nothing, say};
-use crate::support::{Child, Folder};
+use crate::support::{Child, Folder, Port};
 
 fn file(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

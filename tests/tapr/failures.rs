@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use dunlin::Message;
 use dunlin::net::{Client, Received};
 
-use crate::app::{Answer, App, Callback, Port};
+use crate::app::{Answer, App, Callback};
 use crate::gateway::{Gateway, hears_nothing, say, text};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, Port};
 
 /// What was told of each connection, in the order it came.
 pub(crate) fn by_connection(callbacks: &[Callback]) -> HashMap<String, Vec<String>> {

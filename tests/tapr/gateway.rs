@@ -4,8 +4,7 @@ use dunlin::net::{Client, HttpAnswer, Received, http_request};
 use dunlin::{CloseCode, Message};
 use serde_json::{Value, json};
 
-use crate::app::Port;
-use crate::support::{Dunlin, PATIENCE, eventually};
+use crate::support::{Dunlin, PATIENCE, Port, eventually};
 
 pub(crate) const SUCCESS: &str = r#"{"code":0,"message":"success"}"#;
 pub(crate) const PING: &str = r#"{"event":"ping"}"#;
@@ -25,7 +24,7 @@ impl Gateway {
     /// With more settings, as environment variables.
     #[track_caller]
     pub(crate) fn start_with(port: &Port, settings: &[(&str, &str)]) -> Self {
-        let url = port.url();
+        let url = format!("http://127.0.0.1:{}/ws/message", port.number);
         let mut all = vec![("DUNLIN_TAPR__CALLBACK", url.as_str())];
         all.extend(settings);
         Self::start_as(&all)

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use dunlin::net::{Client, raise_open_files_max};
 
-use crate::app::{App, Callback, Port};
+use crate::app::{App, Callback};
 use crate::failures::{by_connection, whole_life};
 use crate::gateway::{Gateway, say};
-use crate::support::eventually;
+use crate::support::{Port, eventually};
 
 const CLIENTS: usize = 1_000;
 const MESSAGES: usize = 10;

@@ -8,9 +8,9 @@ use dunlin::net::http_request;
 use dunlin::{CloseCode, Message};
 use serde_json::json;
 
-use crate::app::{Answer, App, Port};
+use crate::app::{Answer, App};
 use crate::gateway::{Gateway, PING, PONG, SUCCESS, closed, hears_nothing, say, text};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, Port, eventually};
 
 fn is_uuid(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
