@@ -156,6 +156,10 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.seen.extend(self.lines.try_iter());
+            println!("{} said:\n{}", self.name, self.seen.join("\n"));
+        }
         if !self.ended {
             // The whole group: browsers are many processes.
             signal("KILL", &format!("-{}", self.process.id()));

@@ -1,0 +1,16 @@
+//! The gateway between Ethereum's clients and a node, as the real program over real sockets: every scenario of the
+//! dialect, a node that misbehaves, a thousand clients, and real clients of four languages.
+//!
+//! `tests/clients/install` installs what the last of these need; a client that is missing fails its test and says so.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chain;
+mod clients;
+mod line;
+mod methods;
+mod node;
