@@ -4,9 +4,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use dunlin::net::http_request;
+use serde_json::{Value, json};
+
 use crate::chain::TOKENS;
+use crate::gateway::{Gateway, number};
 use crate::node::Node;
-use crate::support::Child;
+use crate::support::{Child, Port, eventually};
 
 fn file(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -39,7 +43,7 @@ enum Back {
 }
 
 impl Who {
-    fn command(self, url: &str) -> Command {
+    fn command(self, url: &str, token: &str) -> Command {
         let mut command = match self {
             Self::Ethers | Self::Viem | Self::Web3 => {
                 let (package, script) = match self {
@@ -59,7 +63,7 @@ impl Who {
             }
             Self::Alloy => Command::new(file("alloy/target/debug/alloy-client")),
         };
-        command.args([url, TOKENS[0]]);
+        command.args([url, token]);
         command
     }
 
@@ -117,10 +121,59 @@ impl Between for Nothing {
     }
 }
 
+struct Dunlin {
+    port: Port,
+    gateway: Option<Gateway>,
+    upstream: String,
+}
+
+impl Dunlin {
+    #[track_caller]
+    fn start(upstream: String) -> Self {
+        let mut dunlin = Self {
+            port: Port::reserve(),
+            gateway: None,
+            upstream,
+        };
+        dunlin.begin();
+        dunlin
+    }
+
+    #[track_caller]
+    fn begin(&mut self) {
+        let upstream = [self.upstream.clone()];
+        let gateway = Gateway::start_at(Some(self.port.number), &upstream, "linger_ms = 100");
+        self.gateway = Some(gateway);
+    }
+
+    #[track_caller]
+    fn end(&mut self) {
+        self.gateway.take().unwrap().stop();
+    }
+}
+
+impl Between for Dunlin {
+    fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port.number)
+    }
+
+    /// One for the heads, one for the logs.
+    fn shared(&self, _: usize) -> usize {
+        2
+    }
+
+    #[track_caller]
+    fn restart(&mut self, node: &mut Node) {
+        self.end();
+        node.await_subscriptions(0);
+        self.begin();
+    }
+}
+
 /// A client's whole life: questions, heads, logs, a reorganisation, a lost connection, and leaving in good order.
 #[track_caller]
 fn live(who: Who, node: &mut Node, between: &mut impl Between) {
-    let mut client = Child::start(&mut who.command(&between.url()));
+    let mut client = Child::start(&mut who.command(&between.url(), TOKENS[0]));
     client.sooner_or_later("chain 1337");
     client.sooner_or_later("supply 3000000");
     let shared = between.shared(who.subscriptions());
@@ -173,6 +226,168 @@ fn alone(who: Who) {
     let mut node = Node::start();
     let mut nothing = Nothing(node.ws());
     live(who, &mut node, &mut nothing);
+}
+
+/// Through dunlin, which is stopped and started again while the client lives.
+#[track_caller]
+fn through(who: Who, target: fn(&Node) -> String) {
+    let mut node = Node::start();
+    let mut dunlin = Dunlin::start(target(&node));
+    live(who, &mut node, &mut dunlin);
+    dunlin.end();
+}
+
+#[test]
+fn et_12_ethers() {
+    through(Who::Ethers, Node::ws);
+}
+
+#[test]
+fn et_12_viem() {
+    through(Who::Viem, Node::ws);
+}
+
+#[test]
+fn et_12_web3() {
+    through(Who::Web3, Node::ws);
+}
+
+#[test]
+fn et_12_web3_py() {
+    through(Who::Web3Py, Node::ws);
+}
+
+#[test]
+fn et_12_alloy() {
+    through(Who::Alloy, Node::ws);
+}
+
+/// The node's Unix socket behind it makes no difference to a client.
+#[test]
+fn et_12_ethers_with_a_unix_socket_behind() {
+    through(Who::Ethers, Node::ipc);
+}
+
+/// A development node that somebody else has written, in a process of its own.
+struct Ganache {
+    child: Child,
+    url: String,
+    from: String,
+    token: String,
+}
+
+impl Ganache {
+    #[track_caller]
+    fn start() -> Self {
+        file("node_modules/ganache");
+        let mut command = Command::new("node");
+        let mut child = Child::start(command.arg(file("eth_ganache.mjs")));
+        let mut said = |what: &str| child.line(what)[what.len()..].to_owned();
+        let (from, token, port) = (said("from "), said("token "), said("port "));
+        Self {
+            child,
+            url: format!("127.0.0.1:{port}"),
+            from,
+            token,
+        }
+    }
+
+    #[track_caller]
+    fn ask(&self, method: &str, params: &Value) -> Value {
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let url = format!("http://{}/", self.url);
+        let json = [("Content-Type", "application/json")];
+        let answer = http_request("POST", &url, &json, call.to_string().as_bytes()).unwrap();
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(answer["result"].is_string(), "{answer}");
+        answer["result"].clone()
+    }
+
+    /// A transaction is a block; its number.
+    #[track_caller]
+    fn mine(&self) -> u64 {
+        let transaction = json!([{"from": self.from, "to": self.token, "gas": "0x20000"}]);
+        self.ask("eth_sendTransaction", &transaction);
+        number(&self.ask("eth_blockNumber", &json!([])))
+    }
+}
+
+/// The same life in front of it, as far as it goes: it never takes a block back.
+#[track_caller]
+fn on_ganache(who: Who) {
+    let mut ganache = Ganache::start();
+    let mut dunlin = Dunlin::start(format!("ws://{}", ganache.url));
+    let mut client = Child::start(&mut who.command(&dunlin.url(), &ganache.token));
+    for life in 0..2 {
+        if life == 0 {
+            client.line("supply 3000000");
+        } else if who.back() == Back::Anew {
+            client.line("back");
+        }
+        if let Some(ready) = who.ready() {
+            client.line(ready);
+        }
+        for _ in 0..2 {
+            ganache.child.line("eth_subscribe");
+        }
+        let mut head = ganache.mine();
+        if who.ready().is_some() {
+            client.sooner_or_later(&format!("head {head} there"));
+        } else {
+            // The node was asked, but nobody says when the client has heard its answer.
+            let before = client.count("head ");
+            eventually("a head", || {
+                client.so_far("");
+                if client.count("head ") > before {
+                    return Some(());
+                }
+                head = ganache.mine();
+                None
+            });
+        }
+        if life == 0 {
+            client.sooner_or_later(&format!("head {head} there"));
+            client.sooner_or_later(&format!("log {head} 0 there"));
+            client.sooner_or_later(&format!("log {head} 1 there"));
+            if who == Who::Viem {
+                client.sooner_or_later(&format!("block {head} of 1"));
+            }
+            dunlin.end();
+            for _ in 0..3 {
+                ganache.mine();
+            }
+            dunlin.begin();
+        }
+    }
+    client.sooner_or_later("left at ");
+    client.sooner_or_later("done: ");
+    assert!(client.end().success(), "{who:?}: {:?}", client.seen);
+    dunlin.end();
+}
+
+#[test]
+fn ganache_with_ethers() {
+    on_ganache(Who::Ethers);
+}
+
+#[test]
+fn ganache_with_viem() {
+    on_ganache(Who::Viem);
+}
+
+#[test]
+fn ganache_with_web3() {
+    on_ganache(Who::Web3);
+}
+
+#[test]
+fn ganache_with_web3_py() {
+    on_ganache(Who::Web3Py);
+}
+
+#[test]
+fn ganache_with_alloy() {
+    on_ganache(Who::Alloy);
 }
 
 #[test]

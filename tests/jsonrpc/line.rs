@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 /// Either kind of socket.
@@ -206,7 +206,11 @@ impl Write for Ends<'_> {
 /// Hands every message to `hear`, until the connection ends.
 pub(crate) fn hear_messages(socket: Socket, line: &Line, mut hear: impl FnMut(String)) {
     let ends = Ends { read: socket, line };
-    let mut reader = WebSocket::from_raw_socket(ends, Role::Server, None);
+    // What Go's node takes.
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(32 << 20))
+        .max_frame_size(Some(32 << 20));
+    let mut reader = WebSocket::from_raw_socket(ends, Role::Server, Some(limits));
     loop {
         match reader.read() {
             Ok(Message::Text(text)) => hear(text.to_string()),

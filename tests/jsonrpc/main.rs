@@ -1,5 +1,5 @@
 //! The gateway between Ethereum's clients and a node, as the real program over real sockets: every scenario of the
-//! dialect, a node that misbehaves, a thousand clients, and real clients of four languages.
+//! dialect, a node that misbehaves, a thousand clients, and real clients of three languages.
 //!
 //! `tests/clients/install` installs what the last of these need; a client that is missing fails its test and says so.
 
@@ -11,6 +11,12 @@ mod support;
 
 mod chain;
 mod clients;
+mod conformance;
+mod crowd;
+mod doors;
+mod faults;
+mod gateway;
 mod line;
 mod methods;
 mod node;
+mod scenarios;

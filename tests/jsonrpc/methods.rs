@@ -39,6 +39,9 @@ fn fails(code: i64, message: &str) -> Answer {
 }
 
 pub(crate) fn answer(state: &mut State, asked: &Asked) -> Answer {
+    if asked.params.is_object() {
+        return fails(-32602, "non-array args");
+    }
     let first = asked.params[0].clone();
     let first = first.as_str().unwrap_or_default();
     match asked.method.as_str() {
@@ -116,14 +119,49 @@ fn subscribe(state: &mut State, asked: &Asked, kind: &str) -> Answer {
     if !known.contains(&kind) {
         return Err((-32601, format!("no {kind:?} subscription in eth namespace")));
     }
+    let more = asked.params[1].clone();
+    if kind == "logs" {
+        check_filter(&more)?;
+    } else if asked.params.as_array().is_some_and(|all| all.len() > 2) {
+        return fails(-32602, "too many arguments, want at most 2");
+    }
     let name = state.new_name();
     state.subscriptions.push(Subscription {
         name: name.clone(),
         line: asked.line,
         kind: kind.to_owned(),
-        more: asked.params[1].clone(),
+        more,
     });
     text(&name)
+}
+
+/// Addresses of 20 bytes, topics of 32, and not too many of them.
+fn check_filter(filter: &Value) -> Result<(), (i64, String)> {
+    let all = |value: &Value| match value {
+        Value::Array(all) => all.clone(),
+        Value::Null => Vec::new(),
+        one => vec![one.clone()],
+    };
+    let is_hex = |value: &Value, bytes: usize| {
+        value
+            .as_str()
+            .is_some_and(|text| text.len() == 2 + 2 * bytes)
+    };
+    let addresses = all(&filter["address"]);
+    let topics = all(&filter["topics"]);
+    if addresses.len() > 1000 || topics.len() > 4 {
+        return Err((-32000, "exceed max addresses or topics".to_owned()));
+    }
+    let topics = topics.iter().flat_map(all).collect::<Vec<_>>();
+    let is_good =
+        addresses.iter().all(|one| is_hex(one, 20)) && topics.iter().all(|one| is_hex(one, 32));
+    if !is_good {
+        return Err((
+            -32602,
+            "invalid argument 1: hex string of a wrong length".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Tells of a block that came or went.

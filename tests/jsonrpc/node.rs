@@ -50,8 +50,6 @@ pub(crate) enum Deed {
     MineFirst,
     /// Ends the connection.
     Cut,
-    /// Begins the closing handshake.
-    Close(u16),
     /// Answers HTTP with this status.
     Status(u16),
 }
@@ -317,10 +315,10 @@ impl Node {
         });
     }
 
-    /// The subscriptions that are there, by kind.
-    pub(crate) fn subscriptions(&self) -> Vec<String> {
+    /// What it calls them.
+    pub(crate) fn subscription_names(&self) -> Vec<String> {
         let state = self.shared.lock();
-        state.subscriptions.iter().map(|s| s.kind.clone()).collect()
+        state.subscriptions.iter().map(|s| s.name.clone()).collect()
     }
 
     /// Waits until there are so many subscriptions.
@@ -556,7 +554,6 @@ fn hear(shared: &Arc<Shared>, line: &Arc<Line>, text: &str) {
         }
         Deed::Junk(junk) => state.say(line, &junk),
         Deed::Cut => line.cut(),
-        Deed::Close(code) => line.close(code),
         Deed::Status(status) => line.say_status(status),
         _ => state.say(line, &text),
     }

@@ -83,6 +83,12 @@ impl Child {
         }
     }
 
+    /// Whether it has said this by now.
+    pub(crate) fn so_far(&mut self, part: &str) -> bool {
+        self.seen.extend(self.lines.try_iter());
+        self.count(part) > 0
+    }
+
     /// Waits for the next line that contains `part` and gives it whole. Only the order within stdout and within stderr
     /// is certain.
     #[track_caller]
