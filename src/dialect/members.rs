@@ -150,7 +150,7 @@ pub(crate) fn items(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, NoList
 }
 
 /// Hands the items of an array to `take`, one by one and without a list of them; `false`: it is no array.
-pub(super) fn each_item<'a>(raw: &'a RawValue, take: impl FnMut(&'a RawValue)) -> bool {
+pub(super) fn each_item<'a>(raw: &'a RawValue, take: &mut dyn FnMut(&'a RawValue)) -> bool {
     // As above; here nothing fails at all.
     is_array(raw)
         && serde_json::Deserializer::from_str(raw.get())
@@ -269,16 +269,16 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-struct Each<F>(F);
+struct Each<'f, 'de>(&'f mut dyn FnMut(&'de RawValue));
 
-impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Each<F> {
+impl<'de> Visitor<'de> for Each<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(item) = seq.next_element()? {
             (self.0)(item);
         }
@@ -366,10 +366,10 @@ mod tests {
     fn items_one_by_one() {
         let raw: &RawValue = serde_json::from_str(r#"[1, "a",{ }]"#).unwrap();
         let mut seen = Vec::new();
-        assert!(each_item(raw, |item| seen.push(item.get())));
+        assert!(each_item(raw, &mut |item| seen.push(item.get())));
         assert_eq!(seen, ["1", "\"a\"", "{ }"]);
         let raw: &RawValue = serde_json::from_str("{}").unwrap();
-        assert!(!each_item(raw, |_| panic!("an item of no array")));
+        assert!(!each_item(raw, &mut |_| panic!("an item of no array")));
     }
 
     #[test]

@@ -278,7 +278,7 @@ fn ids_in(bytes: &[u8]) -> Vec<String> {
     };
     if raw.get().starts_with('[') {
         let mut ids = Vec::new();
-        super::super::members::each_item(raw, |item| ids.extend(id(item)));
+        super::super::members::each_item(raw, &mut |item| ids.extend(id(item)));
         ids
     } else {
         id(raw).into_iter().collect()

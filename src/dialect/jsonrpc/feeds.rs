@@ -12,7 +12,7 @@
 //! subscription: it is placed in the feed in the moment in which that answer leaves. News that overtake the node's own
 //! answer wait for it. News are written once: only the id in the middle differs from client to client.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use slab::Slab;
 
@@ -20,7 +20,7 @@ use super::super::members::{members_any_depth, push_string};
 use super::Asker;
 use super::gateway::{Answered, Gateway};
 use super::jobs::SlotState;
-use super::judge::Refusal;
+use super::judge::{Verdict, refused};
 use super::message::{LIMIT_EXCEEDED, UNAVAILABLE};
 use super::pending::Question;
 use crate::hub::{ConnId, Context};
@@ -34,11 +34,11 @@ const EARLY_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Feeds {
     slab: Slab<Feed>,
     /// By what is subscribed to, in its one spelling.
-    by_key: HashMap<Box<str>, u32>,
+    by_key: Names,
     /// By the node's id, as it was written.
-    by_id: HashMap<Box<str>, u32>,
+    by_id: Names,
     /// Feeds that nobody uses, and when they are given back, in this order; each at most once.
-    lingering: std::collections::VecDeque<(u64, u32)>,
+    lingering: VecDeque<(u64, u32)>,
     /// Feeds whose answer has not come.
     asked: usize,
     early: Vec<(Box<str>, Box<str>)>,
@@ -78,6 +78,34 @@ const HEADS: &str = "[\"newHeads\"]";
 const NEWS: &str =
     "{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{\"subscription\":\"";
 
+/// Feeds by name, sorted: there are a few, or a few thousand, and they come and go seldom.
+#[derive(Debug, Default)]
+struct Names(Vec<(Box<str>, u32)>);
+
+impl Names {
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| (**own).cmp(name))
+    }
+
+    fn get(&self, name: &str) -> Option<u32> {
+        let at = self.place(name).ok()?;
+        self.0.get(at).map(|(_, feed)| *feed)
+    }
+
+    fn insert(&mut self, name: Box<str>, feed: u32) {
+        match self.place(&name) {
+            Ok(at) => self.0.get_mut(at).map_or((), |(_, own)| *own = feed),
+            Err(at) => self.0.insert(at, (name, feed)),
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Ok(at) = self.place(name) {
+            self.0.remove(at);
+        }
+    }
+}
+
 impl Feeds {
     fn get_mut(&mut self, feed: u32) -> Option<&mut Feed> {
         self.slab.get_mut(feed as usize)
@@ -96,7 +124,7 @@ impl Feeds {
 
     /// The link is gone, and with it everything that the node knew.
     pub(super) fn lost(&mut self) {
-        self.by_id.clear();
+        self.by_id = Names::default();
         self.forget_early();
         self.head_number = None;
         for (_, feed) in &mut self.slab {
@@ -119,19 +147,19 @@ impl Feeds {
 
 impl Gateway {
     /// The feed for these parameters, with a place reserved in it.
-    pub(super) fn want(&mut self, cx: &mut Context<'_>, key: String) -> Result<u32, Refusal> {
-        if let Some(at) = self.feeds.by_key.get(&*key).copied()
+    pub(super) fn want(&mut self, cx: &mut Context<'_>, key: String) -> Verdict {
+        if let Some(at) = self.feeds.by_key.get(&key)
             && let Some(feed) = self.feeds.get_mut(at)
         {
             if let State::Lost = feed.state {
-                return Err((UNAVAILABLE, "jsonrpc_unavailable"));
+                return refused(cx, &UNAVAILABLE, "jsonrpc_unavailable");
             }
             feed.reserved += 1;
             feed.linger_ms = None;
-            return Ok(at);
+            return Verdict::Feed(at);
         }
         if self.feeds.slab.len() >= self.options.feeds_max && !self.end_first_lingering(cx) {
-            return Err((LIMIT_EXCEEDED, "jsonrpc_feeds"));
+            return refused(cx, &LIMIT_EXCEEDED, "jsonrpc_feeds");
         }
         let key: Box<str> = key.into();
         let at = self.feeds.slab.insert(Feed {
@@ -145,10 +173,10 @@ impl Gateway {
         }) as u32;
         if !self.ask(cx, at) {
             self.feeds.slab.remove(at as usize);
-            return Err((UNAVAILABLE, "jsonrpc_unavailable"));
+            return refused(cx, &UNAVAILABLE, "jsonrpc_unavailable");
         }
         self.feeds.by_key.insert(key, at);
-        Ok(at)
+        Verdict::Feed(at)
     }
 
     /// Asks the node for a feed.
@@ -416,7 +444,7 @@ impl Gateway {
 
     /// News of the node; `id` as the node wrote it.
     pub(super) fn on_news(&mut self, cx: &mut Context<'_>, id: &str, result: &str) {
-        match self.feeds.by_id.get(id).copied() {
+        match self.feeds.by_id.get(id) {
             Some(at) => self.tell(cx, at, result),
             // It may be one whose answer comes right behind.
             None if self.feeds.asked > 0 => {

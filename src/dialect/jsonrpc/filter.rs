@@ -12,7 +12,7 @@
 use serde_json::value::RawValue;
 
 use super::super::members::{each_item, is_array, is_object, items, members_any_case, string};
-use super::message::Failure;
+use super::message::{error_tail, params_tail};
 
 /// Most alternatives that are brought into one spelling: nodes take no more.
 const ALTERNATIVES_MAX: usize = 1000;
@@ -23,30 +23,31 @@ const HASH: usize = 64;
 /// The parameters of a subscription in one spelling.
 ///
 /// # Errors
-/// What a node would answer.
-pub(super) fn canonical(namespace: &str, params: Option<&RawValue>) -> Result<String, Failure> {
-    let params = params
-        .filter(|raw| is_array(raw))
-        .ok_or_else(|| Failure::params("non-array args"))?;
-    let mut first = Vec::new();
-    each_item(params, |item| {
-        if first.len() < 4 {
-            first.push(item);
+/// The end of the answer that a node would give.
+pub(super) fn canonical(namespace: &str, params: Option<&RawValue>) -> Result<String, String> {
+    let Some(params) = params.filter(|raw| is_array(raw)) else {
+        return Err(params_tail("non-array args"));
+    };
+    let mut first = [None; 2];
+    let mut count = 0;
+    each_item(params, &mut |item| {
+        if let Some(place) = first.get_mut(count) {
+            *place = Some(item);
         }
+        count += 1;
     });
-    let kind = first.first().and_then(|raw| string(raw));
-    let kind =
-        kind.ok_or_else(|| Failure::params("expected subscription name as first argument"))?;
-    let arguments = first.get(1..).unwrap_or_default();
+    let [kind, argument] = first;
+    let Some(kind) = kind.and_then(string) else {
+        return Err(params_tail("expected subscription name as first argument"));
+    };
     let most = match (namespace, &*kind) {
         ("eth", "newHeads" | "syncing") => 1,
         ("eth", "newPendingTransactions" | "logs" | "transactionReceipts") => 2,
         _ => {
             let message = format!("no {kind:?} subscription in {namespace} namespace");
-            return Err(Failure::new(-32601, message));
+            return Err(error_tail(-32601, &message));
         }
     };
-    let argument = arguments.first().copied();
     let written = argument.filter(|raw| raw.get() != "null");
     let argument = match &*kind {
         "newPendingTransactions" => match written.map(RawValue::get) {
@@ -54,13 +55,13 @@ pub(super) fn canonical(namespace: &str, params: Option<&RawValue>) -> Result<St
             Some("true") => Some("true".to_owned()),
             Some(other) => {
                 let kind = kind_of(other);
-                return Err(Failure::params(format!(
+                return Err(params_tail(&format!(
                     "invalid argument 1: json: cannot unmarshal {kind} into Go value of type bool"
                 )));
             }
         },
         "logs" if argument.is_none() => {
-            return Err(Failure::params("missing value for required argument 1"));
+            return Err(params_tail("missing value for required argument 1"));
         }
         "logs" => Some(match written {
             None => "{}".to_owned(),
@@ -71,9 +72,9 @@ pub(super) fn canonical(namespace: &str, params: Option<&RawValue>) -> Result<St
         }
         _ => None,
     };
-    if first.len() > most {
+    if count > most {
         let message = format!("too many arguments, want at most {most}");
-        return Err(Failure::params(message));
+        return Err(params_tail(&message));
     }
     Ok(match argument {
         None => format!("[\"{kind}\"]"),
@@ -84,21 +85,21 @@ pub(super) fn canonical(namespace: &str, params: Option<&RawValue>) -> Result<St
 /// The one argument of `eth_unsubscribe`.
 ///
 /// # Errors
-/// What a node would answer.
-pub(super) fn subscription_id(params: Option<&RawValue>) -> Result<String, Failure> {
+/// The end of the answer that a node would give.
+pub(super) fn subscription_id(params: Option<&RawValue>) -> Result<String, String> {
     let mut count = 0;
     let mut first = None;
     if let Some(params) = params {
-        let is_read = each_item(params, |item| {
+        let is_read = each_item(params, &mut |item| {
             first = first.or(Some(item));
             count += 1;
         });
         if !is_read {
-            return Err(Failure::params("non-array args"));
+            return Err(params_tail("non-array args"));
         }
     }
     let Some(first) = first else {
-        return Err(Failure::params("missing value for required argument 0"));
+        return Err(params_tail("missing value for required argument 0"));
     };
     let id = match string(first) {
         Some(id) => id.into_owned(),
@@ -106,13 +107,13 @@ pub(super) fn subscription_id(params: Option<&RawValue>) -> Result<String, Failu
         None if first.get() == "null" => String::new(),
         None => {
             let kind = kind_of(first.get());
-            return Err(Failure::params(format!(
+            return Err(params_tail(&format!(
                 "invalid argument 0: json: cannot unmarshal {kind} into Go value of type rpc.ID"
             )));
         }
     };
     if count > 1 {
-        return Err(Failure::params("too many arguments, want at most 1"));
+        return Err(params_tail("too many arguments, want at most 1"));
     }
     Ok(id)
 }
@@ -173,14 +174,16 @@ fn filter(raw: &RawValue) -> Option<String> {
 
 /// One position: `null`, or the list of what may stand there.
 fn topic(raw: &RawValue) -> Option<String> {
-    let mut takes_anything = raw.get() == "null" || raw.get() == "[]";
-    each_item(raw, |item| takes_anything |= item.get() == "null");
+    // Nodes look no further than to a `null`, whatever stands beside it.
+    let mut takes_anything = raw.get() == "null";
+    let mut is_known = true;
+    each_item(raw, &mut |item| {
+        let is_null = item.get() == "null";
+        takes_anything |= is_null;
+        is_known &= is_null || hex(item, HASH).is_some();
+    });
     if takes_anything {
-        // Nodes look no further than to a `null`, so nothing else is wrong with it.
-        let plain = items_are(raw, |item| {
-            item.get() == "null" || hex(item, HASH).is_some()
-        });
-        return plain.then(|| "null".to_owned());
+        return is_known.then(|| "null".to_owned());
     }
     let mut text = String::new();
     let list = alternatives(raw, HASH)?;
@@ -189,12 +192,6 @@ fn topic(raw: &RawValue) -> Option<String> {
     }
     push_list(&mut text, &list);
     Some(text)
-}
-
-fn items_are(raw: &RawValue, fits: impl Fn(&RawValue) -> bool) -> bool {
-    let mut all = true;
-    each_item(raw, |item| all &= fits(item));
-    all
 }
 
 fn receipts(raw: &RawValue) -> Option<String> {
@@ -255,7 +252,7 @@ mod tests {
     fn key(text: &str) -> String {
         match canonical("eth", Some(raw(text))) {
             Ok(key) => key,
-            Err(failure) => failure.tail(),
+            Err(tail) => tail,
         }
     }
 
@@ -376,9 +373,9 @@ mod tests {
         }
         assert!(canonical("eth", None).is_err());
         assert!(
-            canonical("net", Some(raw(r#"["newHeads"]"#))).is_err_and(|failure| failure
-                .tail()
-                .contains(r#"no \"newHeads\" subscription in net namespace"#))
+            canonical("net", Some(raw(r#"["newHeads"]"#))).is_err_and(
+                |tail| tail.contains(r#"no \"newHeads\" subscription in net namespace"#)
+            )
         );
     }
 
@@ -386,7 +383,7 @@ mod tests {
     fn the_argument_of_unsubscribe() {
         let id = |text: &str| match subscription_id(Some(raw(text))) {
             Ok(id) => id,
-            Err(failure) => failure.tail(),
+            Err(tail) => tail,
         };
         assert_eq!(id(r#"["0x1"]"#), "0x1");
         assert_eq!(id("[null]"), "");

@@ -239,7 +239,9 @@ impl Gateway {
             return cx.count_refusal("jsonrpc_bad_answer");
         };
         let mut last = None;
-        each_item(raw, |item| last = self.on_value(cx, item.get()).or(last));
+        each_item(raw, &mut |item| {
+            last = self.on_value(cx, item.get()).or(last)
+        });
         // A node that has refused a batch as a whole answers one call of it.
         if let Some(job) = last {
             self.close_parts(cx, job);

@@ -23,50 +23,21 @@ pub(super) const METHOD_BYTES_MAX: usize = 2048;
 /// Longest id. Nodes know no limit, but it is kept for as long as the call is under way.
 pub(super) const ID_BYTES_MAX: usize = 1024;
 
-/// An error that is found here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An error that is found here, with a text that is always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failure {
     code: i32,
-    message: Cow<'static, str>,
+    message: &'static str,
 }
 
 impl Failure {
     const fn fixed(code: i32, message: &'static str) -> Self {
-        Self {
-            code,
-            message: Cow::Borrowed(message),
-        }
-    }
-
-    pub(super) fn parse(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(-32700, message)
-    }
-
-    pub(super) fn params(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(-32602, message)
-    }
-
-    pub(super) fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
-        let message = message.into();
         Self { code, message }
     }
 
     /// The end of an answer that says so.
     pub(super) fn tail(&self) -> String {
-        let mut text = format!(",\"error\":{{\"code\":{},\"message\":\"", self.code);
-        let mut escaped = String::new();
-        json_escape(&mut escaped, &self.message);
-        for character in escaped.chars() {
-            // As Go writes them: such a text may stand in a page.
-            match character {
-                '<' => text.push_str("\\u003c"),
-                '>' => text.push_str("\\u003e"),
-                '&' => text.push_str("\\u0026"),
-                _ => text.push(character),
-            }
-        }
-        text.push_str("\"}");
-        text
+        error_tail(self.code, self.message)
     }
 
     /// A whole answer.
@@ -75,7 +46,31 @@ impl Failure {
     }
 }
 
+/// The end of an answer with an error.
+pub(super) fn error_tail(code: i32, message: &str) -> String {
+    let mut escaped = String::new();
+    json_escape(&mut escaped, message);
+    let mut text = format!(",\"error\":{{\"code\":{code},\"message\":\"");
+    for character in escaped.chars() {
+        // As Go writes them: such a text may stand in a page.
+        match character {
+            '<' => text.push_str("\\u003c"),
+            '>' => text.push_str("\\u003e"),
+            '&' => text.push_str("\\u0026"),
+            _ => text.push(character),
+        }
+    }
+    text.push_str("\"}");
+    text
+}
+
+/// The same for arguments that a node would not take.
+pub(super) fn params_tail(message: &str) -> String {
+    error_tail(-32602, message)
+}
+
 pub(super) const INVALID_REQUEST: Failure = Failure::fixed(-32600, "invalid request");
+pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const EMPTY_BATCH: Failure = Failure::fixed(-32600, "empty batch");
 pub(super) const BATCH_TOO_LARGE: Failure = Failure::fixed(-32600, "batch too large");
 pub(super) const NO_NOTIFICATIONS: Failure = Failure::fixed(-32601, "notifications not supported");
@@ -190,7 +185,7 @@ fn parse_text(text: &str, batch_max: usize) -> Option<Parsed<'_>> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
     debug_assert!(is_array(raw), "it begins with a bracket");
     let mut items = Vec::new();
-    let is_read = each_item(raw, |item| {
+    let is_read = each_item(raw, &mut |item| {
         if items.len() <= batch_max {
             items.push(said(item.get()).unwrap_or(Said::Invalid(None)));
         }
@@ -359,7 +354,7 @@ mod tests {
     #[test]
     fn failures_are_written_as_go_writes_them() {
         assert_eq!(
-            Failure::new(-32600, "3000 > \"2\"").answer("\"a\""),
+            answer("\"a\"", &error_tail(-32600, "3000 > \"2\"")),
             r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32600,"message":"3000 \u003e \"2\""}}"#
         );
     }

@@ -46,7 +46,7 @@ use crate::hub::{
 };
 use crate::ws::{CloseCode, Message};
 use gateway::{Gateway, Heard};
-use message::Failure;
+use message::{PARSE_ERROR, answer, error_tail};
 
 /// How [`JsonRpc`] behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Handler for JsonRpc {
             Heard::Answer(text) => _ = cx.send_text(&text),
             Heard::Later | Heard::Nothing => {}
             Heard::Broken(why) => {
-                cx.send_text(&Failure::parse(why).answer("null"));
+                cx.send_text(&answer("null", &error_tail(PARSE_ERROR, &why)));
                 cx.close(CloseCode::NORMAL, "");
             }
         }

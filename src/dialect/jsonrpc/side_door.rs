@@ -10,7 +10,7 @@
 
 use super::Asker;
 use super::gateway::{Gateway, Heard};
-use super::message::Failure;
+use super::message::{PARSE_ERROR, answer, error_tail};
 use crate::http::Response;
 use crate::hub::{Context, Reply, Request};
 
@@ -49,8 +49,8 @@ pub(super) fn on_request(
         Heard::Later => Reply::Later(ticket),
         Heard::Nothing => Response::json(200, "").into(),
         Heard::Broken(_) => {
-            let failure = Failure::parse("parse error");
-            Response::json(200, failure.answer("null")).into()
+            let tail = error_tail(PARSE_ERROR, "parse error");
+            Response::json(200, answer("null", &tail)).into()
         }
     }
 }

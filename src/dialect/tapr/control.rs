@@ -239,7 +239,7 @@ fn each(
     };
     let mut wrong = None;
     let mut first = true;
-    let is_list = members::each_item(list, |item| {
+    let is_list = members::each_item(list, &mut |item| {
         if std::mem::take(&mut first) {
             selection.narrow();
         }
