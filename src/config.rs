@@ -8,7 +8,7 @@
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `channels.rs` | options for some channels |
 //! | `build.rs` | the record put together: listeners and routes, checked |
-//! | `nodes.rs` | nodes of `jsonrpc`, and streams that lead to it |
+//! | `nodes.rs`, `streams.rs` | nodes of `jsonrpc`; who is behind a stream of values |
 //! | `origins.rs` | lists of origins |
 //! | `proxies.rs` | trusted proxies, listeners with a PROXY header |
 //! | `dialects.rs` | dialects by name, default routes |
@@ -27,11 +27,13 @@ mod document;
 pub mod fuzz;
 mod machine;
 mod nearest;
+#[cfg(feature = "jsonrpc")]
 mod nodes;
 mod origins;
 mod print;
 mod proxies;
 mod record;
+mod streams;
 mod table;
 mod value;
 
@@ -44,10 +46,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{
-    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, JsonRpc, JsonRpcEndpoint,
-    JsonRpcOptions, MetricsPage, PubSub, Ready, Tapr, TaprOptions,
+    Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Ready, Tapr,
+    TaprOptions,
 };
-use crate::hub::{Handler, LinkTarget, Target};
+use crate::hub::{Handler, Target};
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
@@ -119,31 +121,18 @@ impl Config {
 
     /// Host and port of every application and every node that is called.
     pub fn applications(&self) -> impl Iterator<Item = (&str, u16)> {
-        let nodes = self.nodes().filter_map(|node| match node {
-            JsonRpcEndpoint::Http(target) => Some(&**target),
-            JsonRpcEndpoint::Link(target) => match &**target {
-                LinkTarget::WebSocket(target) => Some(target),
-                LinkTarget::Values(_) => None,
-            },
-        });
-        let targets = self.tapr.callback.iter().chain(nodes);
+        let targets = self.tapr.callback.iter();
+        #[cfg(feature = "jsonrpc")]
+        let targets = targets.chain(self.nodes_by_tcp());
         targets.map(|target: &Target| (target.host.as_str(), target.port))
     }
 
     /// The Unix socket of every node that has one.
     pub fn sockets(&self) -> impl Iterator<Item = &Path> {
-        self.nodes().filter_map(|node| match node {
-            JsonRpcEndpoint::Link(target) => match &**target {
-                LinkTarget::Values(path) => Some(Path::new(path)),
-                LinkTarget::WebSocket(_) => None,
-            },
-            JsonRpcEndpoint::Http(_) => None,
-        })
-    }
-
-    fn nodes(&self) -> impl Iterator<Item = &JsonRpcEndpoint> {
-        let routes = self.routes.iter().filter(|r| r.dialect == Dialect::JsonRpc);
-        routes.flat_map(|route| &route.options.jsonrpc.upstream)
+        let none = std::iter::empty();
+        #[cfg(feature = "jsonrpc")]
+        let none = none.chain(self.sockets_of_nodes());
+        none
     }
 
     /// The effective settings as TOML, each with a comment that says where it came from.
@@ -171,8 +160,8 @@ impl Config {
     fn routes(&self) -> Server {
         let chain = HieraChain::new(self.hierachain);
         let tapr = Tapr::new(self.tapr.clone());
-        // Routes that are to do the same share one gateway, and with it one link to the node.
-        let mut gateways: Vec<(&JsonRpcOptions, JsonRpc)> = Vec::new();
+        #[cfg(feature = "jsonrpc")]
+        let mut gateways = nodes::Gateways::default();
         let mut server = Server::new().settings(self.worker.clone());
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
@@ -190,17 +179,11 @@ impl Config {
                 Dialect::TaprSend => Box::new(tapr.send()),
                 Dialect::TaprClose => Box::new(tapr.close()),
                 Dialect::TaprDebug => Box::new(tapr.debug()),
-                Dialect::JsonRpc => {
-                    let options = &options.jsonrpc;
-                    let known = gateways.iter().find(|(known, _)| *known == options);
-                    let gateway = known.map(|(_, gateway)| gateway.clone());
-                    let gateway = gateway.unwrap_or_else(|| {
-                        let gateway = JsonRpc::new(options.clone());
-                        gateways.push((options, gateway.clone()));
-                        gateway
-                    });
-                    Box::new(gateway)
-                }
+                #[cfg(feature = "jsonrpc")]
+                Dialect::JsonRpc => Box::new(gateways.of(&options.jsonrpc)),
+                // Refused when it was read.
+                #[cfg(not(feature = "jsonrpc"))]
+                Dialect::JsonRpc => continue,
                 Dialect::Health => Box::new(Health),
                 Dialect::Ready => Box::new(Ready),
                 Dialect::Metrics => Box::new(MetricsPage),

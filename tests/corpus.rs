@@ -31,6 +31,7 @@ fn body(target: &str) -> fn(&[u8]) {
         "http_head" => dunlin::http::fuzz::http_head,
         "hub_model" => dunlin::hub::fuzz::hub_model,
         "proxy_header" => dunlin::http::fuzz::proxy_header,
+        "jsonrpc" => dunlin::dialect::fuzz::jsonrpc,
         "unmask" => dunlin::ws::fuzz::unmask,
         "values" => oracles::values::values,
         "world" => dunlin::sim::fuzz::world,

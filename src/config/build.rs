@@ -4,6 +4,7 @@
 //! own, `[limits]` and the top of the file, the dialect's table, the route itself.
 
 use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS, TAPR};
+#[cfg(feature = "jsonrpc")]
 use super::nodes::{NODE_ANSWER_BYTES_MAX, calls_nodes, read_upstream};
 use super::origins::{origin_rules, origins};
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
@@ -60,6 +61,7 @@ pub(super) fn globals(record: &Record) -> Global {
             (setting.set)(&mut global, &written.value);
         }
     }
+    #[cfg(feature = "jsonrpc")]
     if record.settings.get("calls", "answer_bytes_max").is_none() && calls_nodes(record) {
         global.worker.calls.answer_bytes_max = NODE_ANSWER_BYTES_MAX;
     }
@@ -400,6 +402,7 @@ impl Build<'_> {
             settings.channels = channels.map(|c| c.options.clone()).collect();
         }
         check_settings(record.dialect, &settings, &mut wrong);
+        #[cfg(feature = "jsonrpc")]
         if record.dialect == Dialect::JsonRpc {
             read_upstream(&mut values.options, &mut wrong);
             values.options.jsonrpc.subscriptions_max = settings.session.subscriptions_max;

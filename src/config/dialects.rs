@@ -1,7 +1,7 @@
 //! The dialects by name: which there are, what they differ in, where they are served by default.
 
 use crate::dialect::{
-    Admin, ChatOptions, EchoOptions, HieraChainOptions, JsonRpcOptions, PubSubOptions, TaprOptions,
+    Admin, ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions,
 };
 use crate::server::RouteSettings;
 use crate::ws::Subprotocols;
@@ -83,6 +83,14 @@ impl Dialect {
             Self::Ready => "ready",
             Self::Metrics => "metrics",
             Self::Admin => "admin",
+        }
+    }
+
+    /// The feature that a dialect needs and this build does not have.
+    pub(crate) fn missing_feature(self) -> Option<&'static str> {
+        match self {
+            Self::JsonRpc if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
+            _ => None,
         }
     }
 
@@ -184,8 +192,10 @@ pub(crate) struct Options {
     pub(crate) tapr: TaprOptions,
     /// The application's URL as it was written.
     pub(crate) tapr_callback: String,
-    pub(crate) jsonrpc: JsonRpcOptions,
+    #[cfg(feature = "jsonrpc")]
+    pub(crate) jsonrpc: crate::dialect::JsonRpcOptions,
     /// The nodes' URLs as they were written.
+    #[cfg(feature = "jsonrpc")]
     pub(crate) jsonrpc_upstream: Vec<String>,
 }
 

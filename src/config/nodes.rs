@@ -1,10 +1,13 @@
-//! What the dialect `jsonrpc` needs beyond settings: its nodes, and streams that lead to it.
+//! What the dialect `jsonrpc` needs beyond settings: its nodes, and one gateway for all routes that say the same.
 
-use super::build::{Build, Listener, Route, Wrong};
+use std::path::Path;
+
+use super::Config;
+use super::build::Wrong;
 use super::dialects::{Dialect, Options};
 use super::record::Record;
-use crate::dialect::JsonRpcEndpointError;
-use crate::net::Address;
+use crate::dialect::{JsonRpc, JsonRpcEndpoint, JsonRpcEndpointError, JsonRpcOptions};
+use crate::hub::{LinkTarget, Target};
 
 /// As much as a node says at once on a link.
 pub(super) const NODE_ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -17,32 +20,6 @@ pub(super) fn calls_nodes(record: &Record) -> bool {
         let list = written.map(|written| written.value.list());
         list.is_some_and(|list| list.iter().any(|url| url.starts_with("http://")))
     })
-}
-
-impl Build<'_> {
-    /// A stream of values has no path: who listens for it is known from the listener.
-    pub(super) fn check_streams(&mut self, listeners: &[Listener], routes: &[Route]) {
-        for listener in listeners {
-            let is_ipc = |address: &&Address| matches!(address, Address::Ipc(_));
-            let Some(address) = listener.addresses.iter().find(is_ipc) else {
-                continue;
-            };
-            let is_its_own = |route: &Route| {
-                route.listener == listener.number
-                    && route.path == "/"
-                    && route.dialect == Dialect::JsonRpc
-            };
-            if !routes.iter().any(is_its_own) {
-                let name = &listener.name;
-                let message = format!(
-                    "`{address}` of listener {name:?} has nobody behind it: what comes there is for a route with path \
-                     \"/\", dialect \"jsonrpc\" and listener {name:?}"
-                );
-                let origin = self.origin_of_listener(Some(listener));
-                self.problem(origin, message);
-            }
-        }
-    }
 }
 
 /// Where the nodes are, in the order in which they are tried.
@@ -59,5 +36,49 @@ pub(super) fn read_upstream(options: &mut Options, wrong: &mut Wrong) {
                 wrong.say("upstream", error.to_string());
             }
         }
+    }
+}
+
+/// The gateways of all routes: those that are to do the same share one, and with it one link to the node.
+#[derive(Default)]
+pub(super) struct Gateways<'c>(Vec<(&'c JsonRpcOptions, JsonRpc)>);
+
+impl<'c> Gateways<'c> {
+    pub(super) fn of(&mut self, options: &'c JsonRpcOptions) -> JsonRpc {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| *known == options) {
+            return known.clone();
+        }
+        let gateway = JsonRpc::new(options.clone());
+        self.0.push((options, gateway.clone()));
+        gateway
+    }
+}
+
+impl Config {
+    /// The nodes that are reached by TCP.
+    pub(super) fn nodes_by_tcp(&self) -> impl Iterator<Item = &Target> {
+        self.nodes().filter_map(|node| match node {
+            JsonRpcEndpoint::Http(target) => Some(&**target),
+            JsonRpcEndpoint::Link(target) => match &**target {
+                LinkTarget::WebSocket(target) => Some(target),
+                LinkTarget::Values(_) => None,
+            },
+        })
+    }
+
+    /// The Unix socket of every node that has one.
+    pub(super) fn sockets_of_nodes(&self) -> impl Iterator<Item = &Path> {
+        self.nodes().filter_map(|node| match node {
+            JsonRpcEndpoint::Link(target) => match &**target {
+                LinkTarget::Values(path) => Some(Path::new(path)),
+                LinkTarget::WebSocket(_) => None,
+            },
+            JsonRpcEndpoint::Http(_) => None,
+        })
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &JsonRpcEndpoint> {
+        let routes = self.routes.iter().filter(|r| r.dialect == Dialect::JsonRpc);
+        routes.flat_map(|route| &route.options.jsonrpc.upstream)
     }
 }

@@ -536,6 +536,14 @@ impl File<'_> {
             self.problem(at, message);
             return;
         };
+        if let Some(feature) = dialect.missing_feature() {
+            let name = dialect.name();
+            let message = format!(
+                "dialect {name:?} is not in this build: `cargo build --release --features {feature}` has it"
+            );
+            let at = table.get("dialect").map_or(at, |item| item.at);
+            return self.problem(at, message);
+        }
         let all = known_in_route(dialect);
         let mut settings = Settings::default();
         for (key, value) in table.entries() {

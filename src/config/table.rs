@@ -622,7 +622,9 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         "control_from_anywhere",
         options.tapr.control_from_anywhere
     ),
+    #[cfg(feature = "jsonrpc")]
     list!("jsonrpc", "upstream", Kind::List, options.jsonrpc_upstream),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "call_timeout_ms",
@@ -630,8 +632,11 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         MS,
         options.jsonrpc.call_timeout_ms
     ),
+    #[cfg(feature = "jsonrpc")]
     number!("jsonrpc", "linger_ms", 0, MS, options.jsonrpc.linger_ms),
+    #[cfg(feature = "jsonrpc")]
     number!("jsonrpc", "away_ms_max", 0, MS, options.jsonrpc.away_ms_max),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "in_flight_max",
@@ -639,6 +644,7 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         COUNT,
         options.jsonrpc.in_flight_max
     ),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "calls_per_second",
@@ -646,6 +652,7 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         COUNT,
         options.jsonrpc.calls_per_second
     ),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "calls_burst",
@@ -653,7 +660,9 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         COUNT,
         options.jsonrpc.calls_burst
     ),
+    #[cfg(feature = "jsonrpc")]
     number!("jsonrpc", "feeds_max", 1, COUNT, options.jsonrpc.feeds_max),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "batch_max",
@@ -661,6 +670,7 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         100_000,
         options.jsonrpc.batch_max
     ),
+    #[cfg(feature = "jsonrpc")]
     number!(
         "jsonrpc",
         "batch_bytes_max",
@@ -668,7 +678,10 @@ pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
         BYTES,
         options.jsonrpc.batch_bytes_max
     ),
+    #[cfg(feature = "jsonrpc")]
     list!("jsonrpc", "allow", Kind::List, options.jsonrpc.allow),
+    #[cfg(feature = "jsonrpc")]
     list!("jsonrpc", "deny", Kind::List, options.jsonrpc.deny),
+    #[cfg(feature = "jsonrpc")]
     switch!("jsonrpc", "head_number", options.jsonrpc.head_number),
 ];

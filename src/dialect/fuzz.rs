@@ -2,8 +2,10 @@
 //!
 //! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
 
+#[cfg(feature = "jsonrpc")]
 mod jsonrpc;
 
+#[cfg(feature = "jsonrpc")]
 pub use jsonrpc::jsonrpc;
 
 use std::collections::BTreeMap;

@@ -61,6 +61,7 @@ pub(super) fn members_any_case<'a, const N: usize>(
 }
 
 /// As [`members`], however deep the text is nested: for one whose reader knows what it has asked for.
+#[cfg(feature = "jsonrpc")]
 pub(super) fn members_any_depth<'a, const N: usize>(
     text: &'a str,
     keys: [&str; N],

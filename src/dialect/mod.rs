@@ -10,7 +10,7 @@
 //! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
-//! | `jsonrpc/` | [`JsonRpc`] | a gateway in front of Ethereum nodes |
+//! | `jsonrpc/` | `JsonRpc` | a gateway in front of Ethereum nodes (feature `jsonrpc`) |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
@@ -26,6 +26,7 @@ mod echo;
 pub mod fuzz;
 mod hierachain;
 mod json;
+#[cfg(feature = "jsonrpc")]
 mod jsonrpc;
 pub(crate) mod members;
 mod pubsub;
@@ -42,6 +43,7 @@ pub use hierachain::{
     HieraChain, HieraChainIngest, HieraChainMode, HieraChainOptions, HieraChainStatus,
 };
 pub use json::{Json, JsonError, JsonHandler, send_json};
+#[cfg(feature = "jsonrpc")]
 pub use jsonrpc::{JsonRpc, JsonRpcEndpoint, JsonRpcEndpointError, JsonRpcOptions};
 #[cfg(feature = "cli")]
 pub(crate) use members::string_member;
