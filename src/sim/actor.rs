@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use super::chooser::Chooser;
 use super::peer::{Peer, Received};
+use crate::hub::SlowPolicy;
 use crate::ws::{CloseCode, OpCode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,8 @@ pub(crate) struct Actor {
     /// The number in its path: the application's name for it.
     pub(crate) id: u32,
     pub(crate) kind: Kind,
-    /// On the route that drops the oldest.
-    pub(crate) drops_oldest: bool,
+    /// What its route does with slow readers.
+    pub(crate) slow: SlowPolicy,
     /// On the route of large messages, where nobody publishes: its own replies pile up, and it is never slow.
     pub(crate) is_bulk: bool,
     /// On the route that calls the application behind the gateway.
@@ -73,12 +74,12 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(peer: usize, id: u32, kind: Kind, drops_oldest: bool, now: u64) -> Self {
+    pub(crate) fn new(peer: usize, id: u32, kind: Kind, slow: SlowPolicy, now: u64) -> Self {
         Self {
             peer,
             id,
             kind,
-            drops_oldest,
+            slow,
             is_bulk: false,
             is_calling: false,
             is_ws: false,
@@ -127,11 +128,12 @@ impl Actor {
             }
             _ => {
                 self.is_ws = true;
-                let route = match (self.is_bulk, self.drops_oldest) {
-                    (true, _) => "bulk",
+                let route = match self.slow {
+                    _ if self.is_bulk => "bulk",
                     _ if self.is_calling => "call",
-                    (false, true) => "feed",
-                    (false, false) => "work",
+                    SlowPolicy::DropOldest => "feed",
+                    SlowPolicy::Latest => "last",
+                    SlowPolicy::Close => "work",
                 };
                 let early = if chooser.one_in(4) { "?early=1" } else { "" };
                 let target = format!("/{route}/{}{early}", self.id);

@@ -3,7 +3,7 @@
 //! The diary is in the order in which the worker served its clients, so it is the truth that deliveries are
 //! measured against: see `model.rs`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use super::peer::Received;
 use crate::http::Response;
 use crate::hub::{
     Call, CallError, CloseInfo, ConnId, Context, Handler, Initiator, Outcome, Reply, Request,
-    Target, Ticket, Upgrade,
+    SlowPolicy, Target, Ticket, Upgrade,
 };
 use crate::ws::{CloseCode, Message};
 
@@ -21,7 +21,7 @@ use crate::ws::{CloseCode, Message};
 pub(crate) enum Entry {
     Opened {
         id: u32,
-        drops_oldest: bool,
+        slow: SlowPolicy,
     },
     Heard {
         id: u32,
@@ -72,15 +72,29 @@ pub(crate) enum Entry {
     Wrong(String),
 }
 
-pub(crate) type Diary = Rc<RefCell<Vec<Entry>>>;
+/// What all of them write into.
+#[derive(Debug, Default)]
+pub(crate) struct Diary {
+    entries: RefCell<Vec<Entry>>,
+    /// Publications so far: each carries its number, so that no two are the same.
+    published: Cell<u32>,
+}
+
+impl Diary {
+    /// What was written since the last call.
+    pub(crate) fn take(&self) -> Vec<Entry> {
+        self.entries.take()
+    }
+}
 
 /// The handler. One value per route, all of them writing the same diary.
 #[derive(Debug)]
 pub(crate) struct App {
-    diary: Diary,
+    diary: Rc<Diary>,
     ids: HashMap<ConnId, u32>,
     timers: HashMap<Ticket, Option<ConnId>>,
-    drops_oldest: bool,
+    /// What its route does with slow readers.
+    slow: SlowPolicy,
     /// Calls go here; `None`: there are none.
     target: Option<Rc<Target>>,
     /// The bodies of calls that have not ended.
@@ -90,12 +104,12 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(diary: Diary, drops_oldest: bool) -> Self {
+    pub(crate) fn new(diary: Rc<Diary>, slow: SlowPolicy) -> Self {
         Self {
             diary,
             ids: HashMap::new(),
             timers: HashMap::new(),
-            drops_oldest,
+            slow,
             target: None,
             calls: HashMap::new(),
             called: 0,
@@ -136,7 +150,7 @@ impl App {
 
     /// Sessions it knows.
     fn note(&self, entry: Entry) {
-        self.diary.borrow_mut().push(entry);
+        self.diary.entries.borrow_mut().push(entry);
     }
 
     fn say(&self, cx: &mut Context<'_>, id: u32, text: &str) {
@@ -147,6 +161,9 @@ impl App {
     }
 
     fn publish(&self, cx: &mut Context<'_>, id: u32, channels: &[&str], text: &str, others: bool) {
+        let number = self.diary.published.get() + 1;
+        self.diary.published.set(number);
+        let text = &format!("{text} #{number}");
         let message = Message::Text(text);
         let published = if others {
             cx.publish_to_others(channels.first().unwrap_or(&""), message)
@@ -247,10 +264,8 @@ impl Handler for App {
         if self.ids.insert(session, id).is_some() {
             self.note(Entry::Wrong(format!("session {session} is there twice")));
         }
-        self.note(Entry::Opened {
-            id,
-            drops_oldest: self.drops_oldest,
-        });
+        let slow = self.slow;
+        self.note(Entry::Opened { id, slow });
         if request.query("early").is_some() {
             self.say(cx, id, "early");
         }

@@ -4,25 +4,38 @@
 //!
 //! * one that is closed gets a prefix of it;
 //! * one whose route drops the oldest gets it with holes, and in each hole a marker with the number of
-//!   messages that are missing *there*.
+//!   messages that are missing *there*;
+//! * one whose route keeps the latest may miss a publication to one channel if a later one to the same channel alone is
+//!   still to come. So the last one of each channel arrives, and all that went to several.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::app::Entry;
 use super::peer::Received;
+use crate::hub::SlowPolicy;
 
 /// The model of one world.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     sessions: BTreeMap<u32, Session>,
     channels: BTreeMap<String, Channel>,
+    /// Lives that channels have had.
+    lives: u32,
+}
+
+/// A message that is to arrive.
+#[derive(Debug)]
+struct Due {
+    message: Received,
+    /// The life of the one channel that it went to; `None`: to several, or it was said to this session alone.
+    channel: Option<u32>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    drops_oldest: bool,
+    slow: SlowPolicy,
     /// Queued and not received yet.
-    expected: VecDeque<Received>,
+    expected: VecDeque<Due>,
     /// The application, or a limit, has asked for its end.
     leaving: bool,
     /// The code that `on_close` was told, and whether the peer began.
@@ -34,8 +47,17 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 struct Channel {
     subscribers: BTreeSet<u32>,
+    life: u32,
     epoch: Option<u32>,
     offset: u64,
+}
+
+impl Session {
+    /// Whether a later publication of the same channel is still to come.
+    fn outdates(&self, due: &Due) -> bool {
+        let same = |later: &Due| later.channel == due.channel;
+        due.channel.is_some() && self.expected.iter().any(same)
+    }
 }
 
 impl Model {
@@ -72,9 +94,9 @@ impl Model {
             Entry::Wrong(what) => return Err(what),
             // See `callbacks.rs`.
             Entry::Called { .. } | Entry::Returned { .. } => {}
-            Entry::Opened { id, drops_oldest } => {
+            Entry::Opened { id, slow } => {
                 let session = Session {
-                    drops_oldest,
+                    slow,
                     ..Session::default()
                 };
                 if self.sessions.insert(id, session).is_some() {
@@ -90,14 +112,22 @@ impl Model {
             }
             Entry::Joined { id, channel } => {
                 self.known(id)?;
-                self.channels
-                    .entry(channel)
-                    .or_default()
-                    .subscribers
-                    .insert(id);
+                let lives = &mut self.lives;
+                let born = || {
+                    *lives += 1;
+                    Channel {
+                        life: *lives,
+                        ..Channel::default()
+                    }
+                };
+                let channel = self.channels.entry(channel).or_insert_with(born);
+                channel.subscribers.insert(id);
             }
             Entry::Left { id, channel } => self.leave(id, &channel),
-            Entry::Said { id, message } => self.known(id)?.expected.push_back(message),
+            Entry::Said { id, message } => self.known(id)?.expected.push_back(Due {
+                message,
+                channel: None,
+            }),
             Entry::Closing { id } => self.known(id)?.leaving = true,
             Entry::Closed { id, code, by_peer } => {
                 let session = self.known(id)?;
@@ -146,6 +176,7 @@ impl Model {
         receivers: usize,
     ) -> Result<(), String> {
         let mut union = BTreeSet::new();
+        let mut lives = Vec::new();
         let mut first = true;
         for name in channels {
             if let Some(channel) = self.channels.get_mut(name) {
@@ -159,16 +190,24 @@ impl Model {
                         ));
                     }
                 }
+                lives.push(channel.life);
                 union.extend(channel.subscribers.iter().copied());
             }
         }
         let mut eligible = 0;
+        let channel = match &*lives {
+            [life] => Some(*life),
+            _ => None,
+        };
         for id in union {
             if Some(id) == but {
                 continue;
             }
             if let Some(session) = self.sessions.get_mut(&id).filter(|s| !s.leaving) {
-                session.expected.push_back(Received::Text(text.to_owned()));
+                session.expected.push_back(Due {
+                    message: Received::Text(text.to_owned()),
+                    channel,
+                });
                 eligible += 1;
             }
         }
@@ -186,7 +225,7 @@ impl Model {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Err(format!("{id} received {got:?} before it was opened"));
         };
-        if session.drops_oldest
+        if session.slow == SlowPolicy::DropOldest
             && let Received::Text(text) = got
             && let Some(missed) = text.strip_prefix("gap ")
         {
@@ -202,9 +241,12 @@ impl Model {
             session.expected.drain(..missed);
             return Ok(());
         }
-        match session.expected.pop_front() {
-            Some(expected) if expected == *got => Ok(()),
-            expected => Err(format!("{id} received {got:?} where {expected:?} was due")),
+        loop {
+            match session.expected.pop_front() {
+                Some(due) if due.message == *got => return Ok(()),
+                Some(due) if session.slow == SlowPolicy::Latest && session.outdates(&due) => {}
+                due => return Err(format!("{id} received {got:?} where {due:?} was due")),
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::actor::Kind;
 use super::run::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, Run};
+use crate::hub::SlowPolicy;
 
 impl Run {
     /// What holds at any time.
@@ -46,8 +47,10 @@ impl Run {
         if actor.is_polite()
             && let Some(code) = actor.got_close
         {
-            let slow =
-                actor.kind == Kind::Slow && !actor.drops_oldest && !actor.is_bulk && code == 1013;
+            let slow = actor.kind == Kind::Slow
+                && actor.slow != SlowPolicy::DropOldest
+                && !actor.is_bulk
+                && code == 1013;
             let known =
                 actor.codes.contains(&code) || slow || (draining && code == 1012) || code == 4000; // Somebody has kicked it.
             assert!(known, "{id} ({:?}) was closed with {code}", actor.kind);
@@ -183,7 +186,7 @@ impl Run {
 }
 
 /// The route with the default limits, see `Run::new`.
-const BULK_ROUTE: u16 = 4;
+const BULK_ROUTE: u16 = 5;
 /// What may come on top: what a short write left of replies, a gap marker, a ping, a pong.
 const CONTROL_FRAMES: usize = 4;
 /// The same in bytes, without what was left of replies.

@@ -8,7 +8,6 @@
 //! 5. *The empty house is empty*: when all have left, no session, channel, frame or account is left, and every
 //!    `on_open` has had its one `on_close`.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -30,7 +29,7 @@ pub struct Run {
     pub(super) inner: Inner,
     pub(super) chooser: Chooser,
     pub(super) actors: Vec<Actor>,
-    diary: Diary,
+    diary: Rc<Diary>,
     pub(super) model: Model,
     pub(super) callbacks: Callbacks,
     pub(super) plan: Plan,
@@ -126,7 +125,7 @@ impl Run {
             ..WorkerSettings::default()
         };
         let mut inner = Inner::new(settings, 7);
-        let diary: Diary = Rc::new(RefCell::new(Vec::new()));
+        let diary = Rc::new(Diary::default());
         let limits = SessionLimits {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_soft_bytes: OUTBOX_BYTES_MAX / 2,
@@ -150,17 +149,20 @@ impl Run {
         };
         let mut feed = route.clone();
         feed.session.slow = SlowPolicy::DropOldest;
+        let mut last = route.clone();
+        last.session.slow = SlowPolicy::Latest;
         let mut bulk = route.clone();
         bulk.session = SessionLimits::default();
         // In the order of these, routes are numbered.
-        for (template, settings, drops) in [
-            ("/work/{id}", route.clone(), false),
-            ("/feed/{id}", feed, true),
-            ("/http/{id}", route.clone(), false),
-            ("/call/{id}", route, false),
-            ("/bulk/{id}", bulk, false),
+        for (template, settings) in [
+            ("/work/{id}", route.clone()),
+            ("/feed/{id}", feed),
+            ("/last/{id}", last),
+            ("/http/{id}", route.clone()),
+            ("/call/{id}", route),
+            ("/bulk/{id}", bulk),
         ] {
-            let mut app = App::new(diary.clone(), drops);
+            let mut app = App::new(diary.clone(), settings.session.slow);
             if template.starts_with("/call") {
                 app = app.calling(Target {
                     host: "app".to_owned(),
@@ -357,7 +359,12 @@ impl Run {
             (2, Kind::Rude),
         ];
         let kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
-        let drops_oldest = chooser.one_in(2);
+        let policies = [
+            (2, SlowPolicy::Close),
+            (3, SlowPolicy::DropOldest),
+            (1, SlowPolicy::Latest),
+        ];
+        let slow = chooser.weighted(&policies).unwrap_or_default();
         let is_bulk = kind == Kind::Http || (kind != Kind::Rude && chooser.one_in(6));
         // Large messages byte by byte would take for ever.
         let least = if is_bulk { 10 } else { 0 };
@@ -370,8 +377,8 @@ impl Run {
         };
         let index = self.inner.accept(from, 0);
         let is_calling = !is_bulk && self.chooser.one_in(3);
-        let drops_oldest = drops_oldest && !is_calling;
-        let mut actor = Actor::new(index, self.next_id, kind, drops_oldest, self.inner.now.ms);
+        let slow = if is_calling { SlowPolicy::Close } else { slow };
+        let mut actor = Actor::new(index, self.next_id, kind, slow, self.inner.now.ms);
         actor.is_bulk = is_bulk;
         actor.is_calling = is_calling;
         self.next_id += 1;
@@ -458,7 +465,7 @@ impl Run {
 
     /// Takes the diary and everybody's inbox to the model.
     pub(super) fn absorb(&mut self) {
-        let entries: Vec<_> = self.diary.borrow_mut().drain(..).collect();
+        let entries = self.diary.take();
         if let Err(wrong) = self.absorb_calls(&entries) {
             panic!("{wrong}");
         }
