@@ -250,6 +250,16 @@ impl Frames {
         own.len() + shared.len()
     }
 
+    /// A frame's bytes, divided among those who wait for it.
+    pub(crate) fn share(&self, id: FrameId) -> usize {
+        let Some(frame) = self.slab.get(id.0 as usize) else {
+            return 0;
+        };
+        // What it shares with frames that begin differently is theirs too.
+        let bytes = frame.bytes.len() + self.share(frame.tail);
+        bytes.div_ceil(frame.references.max(1) as usize)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }

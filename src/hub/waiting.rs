@@ -151,6 +151,22 @@ impl Hub {
         }
     }
 
+    /// The bytes that the end of a session would give back, of what waits for it and what is kept of it: of a frame
+    /// that waits for others too its share, and of a half-written one all.
+    pub(crate) fn held_for(&self, index: u32) -> usize {
+        let queued = self.outbox(index).map(Outbox::ids);
+        let (front, back) = queued.unwrap_or_default();
+        let lone = match self.waits(index).get() {
+            Waiting::Lone(frame) => Some(frame),
+            _ => None,
+        };
+        let all = front.iter().chain(back).copied().chain(lone);
+        let frames: usize = all.map(|frame| self.frames.share(frame)).sum();
+        #[cfg(feature = "deflate")]
+        let frames = frames + self.window_bytes_of(index);
+        frames
+    }
+
     /// Users with a session.
     #[cfg(feature = "sim")]
     pub(crate) fn users(&self) -> usize {

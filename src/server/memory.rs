@@ -21,6 +21,8 @@ use crate::ws::CloseCode;
 
 /// Connections cut in one turn; the rest waits for the next, when what these have given back is known.
 const CUTS_PER_TURN: usize = 16;
+/// A close frame and the rest of a short frame before it.
+const LAST_WORD_BYTES_MAX: usize = 4 << 10;
 
 impl Open {
     fn held_bytes(&self) -> usize {
@@ -93,38 +95,51 @@ impl Core {
 }
 
 impl<T: Transport> Worker<T> {
-    /// Cuts those who hold most until the budget is kept, at most [`CUTS_PER_TURN`] of them. The only place that looks
-    /// at all connections, and only when there is no other way.
-    pub(super) fn shed(&mut self) {
-        if self.core.hub.used_bytes() <= self.core.hub.memory_budget() {
-            return;
+    /// Cuts those who hold most until the budget is kept, at most [`CUTS_PER_TURN`] of them; `true`: that was not
+    /// enough. Whoever was cut and still holds most is dropped the next time, so this comes to an end. The only place
+    /// that looks at all connections, and only when there is no other way.
+    pub(super) fn shed(&mut self) -> bool {
+        if !self.core.is_out_of_memory() {
+            return false;
         }
         let mut holders: Vec<(usize, u32)> = Vec::new();
         for (key, connection) in &self.connections {
-            let queued = match connection.session() {
-                Some((session, _)) => self.core.hub.outbox_bytes(session),
-                None => 0,
-            };
-            let bytes = queued + connection.phase.held_bytes().0;
+            let bytes = self.core.held_by(&connection.phase);
             if bytes > 0 {
                 holders.push((bytes, key as u32));
             }
         }
         holders.sort_unstable_by(|a, b| b.cmp(a));
-        for (bytes, key) in holders.into_iter().take(CUTS_PER_TURN) {
-            if self.core.hub.used_bytes() <= self.core.hub.memory_budget() {
-                return;
+        for &(bytes, key) in holders.iter().take(CUTS_PER_TURN) {
+            if !self.core.is_out_of_memory() {
+                return false;
             }
             if let Some(connection) = self.connections.get_mut(key as usize) {
                 let fate = self.core.cut(connection, bytes);
                 self.settle(key, fate);
             }
         }
+        !holders.is_empty() && self.core.is_out_of_memory()
     }
 }
 
 impl Core {
-    /// Ends a connection for what it holds, and takes that from it at once. Its last word still goes out.
+    fn is_out_of_memory(&self) -> bool {
+        self.hub.used_bytes() > self.hub.memory_budget()
+    }
+
+    /// What the end of a connection would give back. Of a frame that waits for others too, that is its share.
+    fn held_by(&self, phase: &Phase) -> usize {
+        match phase {
+            Phase::Open(open) => self.hub.held_for(open.session) + phase.held_bytes().0,
+            Phase::Http(http) => http.held_bytes(),
+            // Connections of our own are not cut.
+            Phase::Linger { .. } | Phase::Upstream(_) | Phase::Link(_) => 0,
+        }
+    }
+
+    /// Ends a connection for what it holds, and takes that from it at once. Its last word still goes out, unless it
+    /// would have to wait behind what cannot be taken back: the rest of a frame, or answers, that it does not read.
     fn cut<T: Transport>(&mut self, connection: &mut Connection<T>, bytes: usize) -> Fate {
         self.hub.metrics.refuse("memory_cut");
         let budget = self.hub.memory_budget();
@@ -134,7 +149,8 @@ impl Core {
                 self.notice("memory_cut", || {
                     format!("ended a request of {peer} that held {bytes} bytes: the memory budget of {budget} is used up")
                 });
-                if !matches!(http.stage, Stage::Head | Stage::Body(_)) {
+                let asks = matches!(http.stage, Stage::Head | Stage::Body(_));
+                if !asks || !http.unwritten().is_empty() {
                     return Fate::Drop;
                 }
                 http.input = Vec::new();
@@ -151,26 +167,13 @@ impl Core {
                 if !open.closing.is_open() {
                     return Fate::Drop; // It was told to go and does not.
                 }
-                let fate = self.close(
-                    connection,
-                    CloseCode::TRY_LATER,
-                    "the server is short of memory",
-                    true,
-                );
-                if let Phase::Open(open) = &mut connection.phase {
-                    // RFC 6455 §7.1.7: as after a failure, nothing more is read from it.
-                    open.ws.discard();
-                    open.closing.receive();
-                    if let Some(extra) = &mut open.extra {
-                        extra.backlog = Vec::new();
-                        extra.pong = None;
-                        extra.message_since = 0;
-                        if let Some(values) = &mut extra.values {
-                            values.discard();
-                        }
-                    }
+                let reason = "the server is short of memory";
+                self.begin_close(open, CloseCode::TRY_LATER, reason, true);
+                self.stop_hearing(open);
+                if self.hub.held_for(open.session) > LAST_WORD_BYTES_MAX {
+                    return Fate::Drop;
                 }
-                fate
+                Fate::Keep
             }
             Phase::Linger { .. } | Phase::Upstream(_) | Phase::Link(_) => Fate::Keep,
         }

@@ -256,6 +256,24 @@ impl Core {
             self.hub.metrics.refuse("deflate_memory");
             let reason = "no memory left for your compression context: connect without one";
             self.begin_close(open, CloseCode::TRY_LATER, reason, false);
+            self.stop_hearing(open);
+        }
+    }
+
+    /// RFC 6455 §7.1.7: as after a failure, nothing more is read from a session that was told to go, and what was kept
+    /// for that is given back.
+    pub(super) fn stop_hearing(&mut self, open: &mut Open) {
+        open.ws.discard();
+        open.closing.receive();
+        #[cfg(feature = "deflate")]
+        self.hub.windows().remove(open.session);
+        if let Some(extra) = &mut open.extra {
+            extra.backlog = Vec::new();
+            extra.pong = None;
+            extra.message_since = 0;
+            if let Some(values) = &mut extra.values {
+                values.discard();
+            }
         }
     }
 

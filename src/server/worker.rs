@@ -302,10 +302,10 @@ impl<T: Transport> Worker<T> {
         self.flush_slice();
         self.flush_links();
         self.drain_step();
-        self.shed();
+        let is_short = self.shed();
         #[cfg(feature = "deflate")]
         self.core.hub.note_encoded();
-        self.has_work()
+        is_short || self.has_work()
     }
 
     /// Whether there is something to do right now. What happens outside a turn can give rise to it: a connection that

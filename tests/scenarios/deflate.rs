@@ -224,6 +224,32 @@ fn the_context_of_clients_lives_inside_the_memory_budget_and_goes_with_them() {
 }
 
 #[test]
+fn who_keeps_a_context_holds_memory_as_anybody_does() {
+    let budget = 200_000;
+    let mut world = world_with(|worker| worker.hub.memory_budget_bytes = budget, deflating);
+    let mut modest = world.connect(with_deflate());
+    let mut other = world.connect(with_deflate());
+    let mut clients: Vec<_> = (0..5).map(|_| world.connect(keeping())).collect();
+    let said = text(1, 40_000);
+    for client in &mut clients {
+        client.send_text(&said);
+        client.expect_text(&said);
+    }
+    // Less than each of them has.
+    modest.send_frame(false, OpCode::Text, &[b'x'; 10_000]);
+    assert_eq!(world.refused("memory_cut"), 0);
+    other.send_frame(false, OpCode::Text, &[b'x'; 12_000]);
+    assert_eq!(world.refused("memory_cut"), 1);
+    modest.send_frame(true, OpCode::Continuation, b"end");
+    modest.expect_text(&("x".repeat(10_000) + "end"));
+    other.send_frame(true, OpCode::Continuation, b"end");
+    other.expect_text(&("x".repeat(12_000) + "end"));
+    let told = clients.iter_mut().filter_map(|client| client.next());
+    assert_eq!(told.count(), 1, "one of them was cut");
+    assert_eq!(world.used_bytes(), 4 * 32_768);
+}
+
+#[test]
 fn a_route_may_decline_clients_that_keep_their_context() {
     let mut world = world_with(
         |_| {},

@@ -1,7 +1,7 @@
 //! The memory budget: what counts, who is turned away, who is cut, and that all of it comes back.
 
 use crate::world_with;
-use dunlin::sim::{Client, World};
+use dunlin::sim::{Client, Received, World};
 use dunlin::ws::{OpCode, encode_frame};
 
 const BUDGET: usize = 1 << 20;
@@ -202,5 +202,98 @@ fn what_is_read_behind_a_message_is_little_when_its_answer_has_to_wait() {
         client.resume_reading();
         assert_eq!(client.received().len(), 3);
         assert_eq!((used(&world), world.refused_total()), (0, 0));
+    }
+}
+
+#[test]
+fn who_cannot_give_back_what_it_holds_is_dropped_for_it_and_nobody_else() {
+    let mut world = world();
+    let mut modest = unfinished(&mut world, 20_000);
+    let mut reader = world.connect("/app");
+    reader.stop_reading();
+    reader.window(1);
+    // Half of a frame is on the wire: it cannot be taken back for a close frame.
+    reader.send_text("big 700000");
+    let mut other = unfinished(&mut world, 100_000);
+    let mut last = unfinished(&mut world, 100_000);
+    assert_eq!(world.refused("memory_cut"), 0);
+    last.send_frame(false, OpCode::Continuation, &[7; 150_000]);
+    assert_eq!(world.refused("memory_cut"), 1);
+    assert!(used(&world) < BUDGET - 450_000, "{}", used(&world));
+    reader.resume_reading();
+    assert!(reader.is_over());
+    for client in [&mut modest, &mut other, &mut last] {
+        client.send_frame(true, OpCode::Continuation, b"end");
+        assert!(matches!(client.next(), Some(Received::Binary(_))));
+    }
+    assert_eq!(world.refused("slow_consumer"), 0, "it is counted once");
+}
+
+#[test]
+fn a_request_whose_answers_are_not_read_is_dropped_for_them() {
+    let mut world = world();
+    let mut modest = unfinished(&mut world, 20_000);
+    let mut others: Vec<Client> = (0..3).map(|_| world.connect("/app")).collect();
+    let mut reader = world.open();
+    reader.stop_reading();
+    reader.window(1);
+    let mut request = b"POST /app HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n".to_vec();
+    request.extend_from_slice(&[b'x'; 500_000]);
+    reader.send_bytes(&request);
+    for other in &mut others {
+        other.send_frame(false, OpCode::Binary, &[7; 200_000]);
+    }
+    assert_eq!(world.refused("memory_cut"), 1);
+    for client in others.iter_mut().chain([&mut modest]) {
+        client.send_frame(true, OpCode::Continuation, b"end");
+        assert!(matches!(client.next(), Some(Received::Binary(_))));
+    }
+    assert_eq!(used(&world), 0);
+}
+
+#[test]
+fn what_many_wait_for_is_held_by_each_of_them_in_part() {
+    let mut world = world();
+    let mut readers: Vec<Client> = (0..5).map(|_| world.connect("/app")).collect();
+    for reader in &mut readers {
+        reader.send_text("join news");
+        reader.stop_reading();
+        reader.window(1);
+    }
+    let mut publisher = world.connect("/app");
+    for _ in 0..6 {
+        publisher.send_text(&format!("pub news {}", "x".repeat(100_000)));
+    }
+    assert!((600_000..601_000).contains(&used(&world)));
+    let mut greedy = world.connect("/app");
+    greedy.write_only(&frame_head(600_000));
+    greedy.write_only(&vec![1; 500_000]);
+    world.run();
+    greedy.expect_close(1013);
+    assert_eq!(world.refused("memory_cut"), 1);
+    for reader in &mut readers {
+        reader.window(1 << 16);
+        reader.resume_reading();
+        assert_eq!(reader.texts().len(), 6);
+    }
+}
+
+#[test]
+fn the_budget_is_kept_however_many_it_takes() {
+    let mut world = world();
+    let mut holders: Vec<Client> = (0..40).map(|_| unfinished(&mut world, 8_000)).collect();
+    // All of them in one turn.
+    for holder in &mut holders {
+        holder.write_only(b"\x00\xFE\x6d\x60\0\0\0\0");
+        holder.write_only(&[1; 28_000]);
+    }
+    world.run();
+    assert!(used(&world) <= BUDGET, "{}", used(&world));
+    let cut = world.refused("memory_cut");
+    assert!(cut > 16 && cut < 40, "{cut}");
+    let ended = holders.iter().filter(|holder| holder.is_ended()).count();
+    assert_eq!(ended as u64, cut);
+    for holder in holders.iter_mut().filter(|holder| holder.is_ended()) {
+        assert!(holder.expect_close(1013).contains("memory"));
     }
 }

@@ -134,6 +134,11 @@ impl Hub {
         &mut self.encoder.deflating.windows
     }
 
+    /// The bytes that are kept of one of them.
+    pub(crate) fn window_bytes_of(&self, index: u32) -> usize {
+        self.encoder.deflating.windows.bytes_of(index)
+    }
+
     /// Whether a session's window has to go: with all that is kept and waits it is more than the memory budget.
     pub(crate) fn window_is_too_much(&self, index: u32) -> bool {
         let windows = &self.encoder.deflating.windows;

@@ -29,6 +29,11 @@ impl Windows {
         self.by_key.contains_key(&key)
     }
 
+    /// Bytes kept of this peer.
+    pub fn bytes_of(&self, key: u32) -> usize {
+        self.by_key.get(&key).map_or(0, Vec::capacity)
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
