@@ -64,6 +64,8 @@
 //! | `callbacks.rs` | what must become of every call to the application behind the gateway |
 //! | `outages.rs` | what a run does to that application |
 //! | `actor.rs` | a peer with a character: polite, slow, rude, or a plain HTTP client |
+//! | `house.rs` | what kind of house a run lives in: memory, proxies, limits per address; who comes from where |
+//! | `doors.rs` | oracles of houses that turn somebody away |
 //! | `run.rs` | [`Run`]: one random life of a world |
 //! | `oracles.rs` | what must hold after each step, at rest, and at the end |
 //! | `fuzz.rs` | the body of the fuzz target |
@@ -79,9 +81,11 @@ mod client;
 mod deed;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod doors;
 #[doc(hidden)]
 pub mod fuzz;
 mod gateway;
+mod house;
 mod model;
 mod node;
 mod oracles;

@@ -45,6 +45,10 @@ fn quarter(first: u64) {
         all.calls_repeated += one.calls_repeated;
         all.calls_failed += one.calls_failed;
         all.held += one.held;
+        all.cut += one.cut;
+        all.crowded += one.crowded;
+        all.strangers += one.strangers;
+        all.outdated += one.outdated;
     }
     println!("{all:?}");
     // A world in which nothing happens finds nothing.
@@ -54,7 +58,8 @@ fn quarter(first: u64) {
     assert!(all.sessions > 1_000 && all.received > 50_000 && all.heard > 5_000);
     assert!(all.dropped > 500 && all.slow > 40 && all.requests > 1_000 && all.refused > 200);
     assert!(all.calls > 2_000 && all.calls_repeated > 100 && all.calls_failed > 300);
-    assert!(all.held > 200);
+    assert!(all.held > 200 && all.cut > 20 && all.crowded > 20);
+    assert!(all.strangers > 10 && all.outdated > 50);
 }
 
 #[test]

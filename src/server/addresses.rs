@@ -131,6 +131,27 @@ impl Addresses {
         self.connected
     }
 
+    /// `accounts` are those of all connections.
+    pub(crate) fn check_invariants(&self, accounts: impl Iterator<Item = u32>) {
+        let mut left: Vec<(usize, u32)> = Vec::new();
+        left.extend(
+            self.slab
+                .iter()
+                .map(|(key, account)| (key, account.connections)),
+        );
+        for account in accounts.filter(|account| *account != EXEMPT) {
+            let found = left.iter_mut().find(|(key, _)| *key == account as usize);
+            let (_, connections) = found.expect("a connection is charged to nobody");
+            assert!(
+                *connections > 0,
+                "an address has more than it is charged for"
+            );
+            *connections -= 1;
+        }
+        let all = left.iter().all(|(_, connections)| *connections == 0);
+        assert!(all, "an address is charged for who is gone");
+    }
+
     fn forget(&mut self, now_ms: u64) {
         let quiet = self.slab.len() - self.connected;
         if quiet < QUIET_ADDRESSES_MAX {

@@ -533,6 +533,8 @@ impl<T: Transport> Worker<T> {
     pub fn check_invariants(&self) {
         self.core.hub.check_invariants();
         self.core.calls.check_invariants();
+        let accounts = self.connections.iter().map(|(_, c)| c.account);
+        self.core.addresses.check_invariants(accounts);
         let (mut sessions, mut held) = (0, 0);
         for (key, connection) in &self.connections {
             let key = key as u32;

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 
 use super::chooser::Chooser;
+use super::house::{Caller, name_of};
 use super::peer::{Peer, Received};
 use crate::hub::SlowPolicy;
 use crate::ws::{CloseCode, OpCode};
@@ -20,6 +21,16 @@ pub(crate) enum Kind {
     Slow,
     Http,
     Rude,
+}
+
+/// An answer that a request is to have.
+#[derive(Debug)]
+pub(crate) struct Owed {
+    pub(crate) status: u16,
+    /// `None`: any.
+    pub(crate) bytes: Option<usize>,
+    /// `None`: any.
+    pub(crate) text: Option<String>,
 }
 
 /// A peer's character and its memory.
@@ -42,8 +53,16 @@ pub(crate) struct Actor {
     pub(crate) sent: VecDeque<Received>,
     /// Commands sent whose answer may be long.
     pub(crate) codes: Vec<u16>,
-    /// Answers that are due: status and length of the body.
-    pub(crate) due: VecDeque<(u16, usize)>,
+    /// Answers that are due.
+    pub(crate) due: VecDeque<Owed>,
+    /// From where it comes.
+    pub(crate) caller: Caller,
+    /// It was told that it is not wanted.
+    pub(crate) refused: bool,
+    /// Others with its address were there: it may have been one too many.
+    pub(crate) crowded: bool,
+    /// It was ended for want of memory.
+    pub(crate) was_cut: bool,
     /// It has ended the connection without a closing handshake: it cannot complain.
     pub(crate) broke_off: bool,
     /// When it last received an answer.
@@ -74,18 +93,22 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(peer: usize, id: u32, kind: Kind, slow: SlowPolicy, now: u64) -> Self {
+    pub(crate) fn new(peer: usize, id: u32, kind: Kind, caller: Caller, now: u64) -> Self {
         Self {
             peer,
             id,
             kind,
-            slow,
+            slow: SlowPolicy::Close,
             is_bulk: false,
             is_calling: false,
             is_ws: false,
             sent: VecDeque::new(),
             codes: Vec::new(),
             due: VecDeque::new(),
+            caller,
+            refused: false,
+            crowded: false,
+            was_cut: false,
             broke_off: false,
             answered_at: now,
             asked_late: false,
@@ -110,7 +133,8 @@ impl Actor {
 
     /// Its closing handshake, or its last answer, may be cut if it does not read for so long as to miss it.
     pub(crate) fn may_be_cut_for_stalling(&self) -> bool {
-        self.kind == Kind::Slow || (self.kind == Kind::Http && self.last_request_sent)
+        self.kind == Kind::Slow
+            || (self.kind == Kind::Http && (self.last_request_sent || self.crowded))
     }
 
     /// Large messages through a keyhole would take for ever.
@@ -120,6 +144,7 @@ impl Actor {
 
     /// Its first bytes.
     pub(crate) fn begin(&mut self, peer: &mut Peer, chooser: &mut Chooser) {
+        peer.out.extend(&self.caller.introduction);
         match self.kind {
             Kind::Http => self.request(peer, chooser),
             Kind::Rude if chooser.one_in(3) => {
@@ -146,7 +171,12 @@ impl Actor {
                         client_keeps_context: chooser.one_in(2),
                     });
                 }
-                peer.ask_upgrade(&target, protocols, &[]);
+                let forwarded = self.caller.forwarded.as_deref();
+                let headers: Vec<_> = forwarded
+                    .map(|f| ("X-Forwarded-For", f))
+                    .into_iter()
+                    .collect();
+                peer.ask_upgrade(&target, protocols, &headers);
                 if chooser.one_in(3) {
                     // Without waiting for the 101.
                     self.command(peer, chooser, 0);
@@ -157,6 +187,9 @@ impl Actor {
 
     /// What it does next.
     pub(crate) fn act(&mut self, peer: &mut Peer, chooser: &mut Chooser, others: u32, now: u64) {
+        if self.refused {
+            return;
+        }
         self.asked_late |= self.due.is_empty() && now > self.answered_at + KEEP_ALIVE_MS;
         match self.kind {
             Kind::Http => self.request(peer, chooser),
@@ -299,7 +332,8 @@ impl Actor {
         }
         let length = chooser.index(2000);
         let body = "b".repeat(length);
-        let (request, status, answered) = match chooser.index(7) {
+        let mut text = None;
+        let (request, status, answered) = match chooser.index(8) {
             0 | 1 => (
                 format!(
                     "POST /http/echo HTTP/1.1\r\nHost: sim\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -339,6 +373,16 @@ impl Actor {
                 200,
                 0,
             ),
+            6 => {
+                let name = name_of(self.caller.client);
+                let length = name.len();
+                text = Some(name);
+                (
+                    "GET /http/who HTTP/1.1\r\nHost: sim\r\n\r\n".to_owned(),
+                    200,
+                    length,
+                )
+            }
             _ if chooser.one_in(4) => {
                 self.last_request_sent = true;
                 (
@@ -354,7 +398,18 @@ impl Actor {
             ),
         };
         peer.heads.push_back(request.starts_with("HEAD"));
-        self.due.push_back((status, answered));
+        self.due.push_back(Owed {
+            status,
+            bytes: Some(answered).filter(|bytes| *bytes != usize::MAX),
+            text,
+        });
+        let request = match &self.caller.forwarded {
+            None => request,
+            Some(list) => {
+                let line = format!("\r\nX-Forwarded-For: {list}\r\n");
+                request.replacen("\r\n", &line, 1)
+            }
+        };
         peer.out.extend(request.as_bytes());
     }
 

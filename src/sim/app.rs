@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::callbacks::TIMEOUT_MS;
+use super::house::name_of;
 use super::peer::Received;
 use crate::http::Response;
 use crate::hub::{
-    Call, CallError, CloseInfo, ConnId, Context, Handler, Initiator, Outcome, Reply, Request,
+    Call, CallError, CloseInfo, ConnId, Context, Handler, Initiator, Outcome, Peer, Reply, Request,
     SlowPolicy, Target, Ticket, Upgrade,
 };
 use crate::ws::{CloseCode, Message};
@@ -22,6 +23,8 @@ pub(crate) enum Entry {
     Opened {
         id: u32,
         slow: SlowPolicy,
+        /// Who it is, as the server says.
+        peer: Peer,
     },
     Heard {
         id: u32,
@@ -264,8 +267,8 @@ impl Handler for App {
         if self.ids.insert(session, id).is_some() {
             self.note(Entry::Wrong(format!("session {session} is there twice")));
         }
-        let slow = self.slow;
-        self.note(Entry::Opened { id, slow });
+        let (slow, peer) = (self.slow, request.peer);
+        self.note(Entry::Opened { id, slow, peer });
         if request.query("early").is_some() {
             self.say(cx, id, "early");
         }
@@ -337,6 +340,7 @@ impl Handler for App {
                 Reply::Later(ticket)
             }
             "big" => Reply::Now(Response::text(200, "y".repeat(40_000))),
+            "who" => Reply::Now(Response::text(200, name_of(request.peer))),
             _ => {
                 let mut response = Response::new(200);
                 response.body = request.body.to_vec();

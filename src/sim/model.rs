@@ -21,6 +21,8 @@ pub(crate) struct Model {
     channels: BTreeMap<String, Channel>,
     /// Lives that channels have had.
     lives: u32,
+    /// Messages that did not arrive because later ones did.
+    outdated: u64,
 }
 
 /// A message that is to arrive.
@@ -78,6 +80,11 @@ impl Model {
         self.sessions.len()
     }
 
+    /// Messages that did not arrive because later ones did.
+    pub(crate) fn outdated(&self) -> u64 {
+        self.outdated
+    }
+
     /// Channels with a subscriber.
     pub(crate) fn channels(&self) -> usize {
         self.channels.len()
@@ -94,7 +101,7 @@ impl Model {
             Entry::Wrong(what) => return Err(what),
             // See `callbacks.rs`.
             Entry::Called { .. } | Entry::Returned { .. } => {}
-            Entry::Opened { id, slow } => {
+            Entry::Opened { id, slow, .. } => {
                 let session = Session {
                     slow,
                     ..Session::default()
@@ -244,7 +251,9 @@ impl Model {
         loop {
             match session.expected.pop_front() {
                 Some(due) if due.message == *got => return Ok(()),
-                Some(due) if session.slow == SlowPolicy::Latest && session.outdates(&due) => {}
+                Some(due) if session.slow == SlowPolicy::Latest && session.outdates(&due) => {
+                    self.outdated += 1;
+                }
                 due => return Err(format!("{id} received {got:?} where {due:?} was due")),
             }
         }

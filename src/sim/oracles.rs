@@ -15,6 +15,8 @@ impl Run {
                     && outbox.frames <= OUTBOX_FRAMES_MAX + CONTROL_FRAMES);
             assert!(within, "more waits than may: {outbox:?}");
         }
+        self.check_addresses();
+        self.check_budget();
         for at in 0..self.actors.len() {
             self.judge(at);
         }
@@ -29,15 +31,27 @@ impl Run {
     /// Whatever ended for a polite peer must have had a reason that it knows.
     fn judge(&mut self, at: usize) {
         let draining = self.draining;
+        let tight = self.house.budget.is_some();
         let actor = &mut self.actors[at];
         let peer = &self.inner.peers[actor.peer];
         let id = actor.id;
         let cut_off = peer.is_over() && actor.got_close.is_none();
+        // Who is refused when it comes has its close time-out from then on, not from when it stops reading.
+        let patience = if actor.crowded || tight { 2_900 } else { 4_000 };
         let excused = actor.broke_off
             || actor.kind == Kind::Rude
             || actor.asked_late
+            || actor.was_cut
             || (draining && cut_off)
-            || (actor.stalled_longest >= 4_000 && cut_off && actor.may_be_cut_for_stalling());
+            || (actor.stalled_longest >= patience
+                && cut_off
+                && (tight || actor.may_be_cut_for_stalling()));
+        let due = !actor.due.is_empty() || actor.kind != Kind::Http;
+        if !excused && tight && cut_off && due && !actor.refused && !actor.is_judged {
+            // It had been told to go, or was in the middle of something.
+            actor.is_judged = true;
+            return self.charge_cut(at);
+        }
         if !excused && let Some(complaint) = &peer.complaint {
             panic!("{id} ({:?}) complains: {complaint}", actor.kind);
         }
@@ -51,15 +65,18 @@ impl Run {
                 && actor.slow != SlowPolicy::DropOldest
                 && !actor.is_bulk
                 && code == 1013;
-            let known =
-                actor.codes.contains(&code) || slow || (draining && code == 1012) || code == 4000; // Somebody has kicked it.
+            let known = actor.codes.contains(&code)
+                || slow
+                || (draining && code == 1012)
+                || code == 4000 // Somebody has kicked it.
+                || (actor.was_cut && code == 1013);
             assert!(known, "{id} ({:?}) was closed with {code}", actor.kind);
         }
         if !peer.is_over() {
             return;
         }
         actor.is_judged = true;
-        if excused {
+        if excused || actor.refused {
             return;
         }
         match actor.kind {
@@ -178,6 +195,7 @@ impl Run {
         assert_eq!(worker.hub().channels(), 0, "a channel has stayed");
         assert_eq!(worker.hub().queued_frames(), 0, "a frame has stayed");
         assert_eq!(worker.hub().queued_bytes(), 0, "bytes have stayed");
+        assert_eq!(worker.hub().used_bytes(), 0, "memory is not given back");
         assert_eq!(self.model.open(), 0, "an on_close is missing");
         if let Some(what) = worker.leftovers() {
             panic!("the house is empty, but {what}");

@@ -106,6 +106,8 @@ pub(crate) struct Peer {
     pub(crate) ended: bool,
     /// The server has cut the connection.
     pub(crate) was_reset: bool,
+    /// Its request for a head was refused: what follows may be a body all the same, and is the end.
+    is_refused: bool,
     /// What the server did that no server may do.
     pub(crate) complaint: Option<String>,
     random: Random,
@@ -145,6 +147,7 @@ impl Peer {
             pongs_seen: Vec::new(),
             ended: false,
             was_reset: false,
+            is_refused: false,
             complaint: None,
             random: Random::seeded(seed),
         }
@@ -282,6 +285,9 @@ impl Peer {
     fn read_answers(&mut self) {
         let limits = HeadLimits::default();
         loop {
+            if self.is_refused && self.answer.is_none() {
+                return self.http.clear();
+            }
             if let Some((head, mut reader, mut body)) = self.answer.take() {
                 match reader.read(&self.http, &mut body) {
                     Ok(used) => drop(self.http.drain(..used)),
@@ -312,6 +318,8 @@ impl Peer {
                 return self.switch(head);
             }
             let was_head = self.heads.pop_front().unwrap_or(false);
+            // Whoever refuses before it has read the request does not know that it is to have no body.
+            self.is_refused |= was_head && matches!(head.status(), 429 | 503);
             let reader = head
                 .body(was_head)
                 .and_then(|length| BodyReader::for_response(length, 64 << 20));

@@ -3,30 +3,34 @@
 //! 1. *Invariants* of worker and hub hold after every step, and memory stays within its limits.
 //! 2. *Order*: what anybody receives is what the model says was due next.
 //! 3. *A polite peer is never accused*: no close code, no end, that it or the drain did not cause.
+//!    Where the house is small or full, somebody is turned away, and each time for a reason that was counted.
 //! 4. *Quiet means done*: at rest, nothing lies unread, nothing waits to be sent, everything due was received,
 //!    and no idle connection owns a buffer.
 //! 5. *The empty house is empty*: when all have left, no session, channel, frame or account is left, and every
 //!    `on_open` has had its one `on_close`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use super::actor::{Actor, Kind};
-use super::app::{App, Diary};
+use super::app::{App, Diary, Entry};
 use super::callbacks::Callbacks;
 use super::chooser::Chooser;
+use super::doors::Scarcity;
+use super::house::House;
 use super::model::Model;
 use super::outages::Plan;
 use super::peer::Received;
 use super::socket::Faults;
-use super::world::{Inner, local_peer};
-use crate::hub::{Peer as From, SessionLimits, SlowPolicy, Target};
-use crate::server::{CallSettings, On, RouteSettings, WorkerSettings};
+use super::world::Inner;
+use crate::hub::{SessionLimits, SlowPolicy, Target};
+use crate::server::{On, RouteSettings};
 
 /// A world that lives by itself.
 #[derive(Debug)]
 pub struct Run {
     pub(super) inner: Inner,
+    pub(super) house: House,
+    pub(super) scarcity: Scarcity,
     pub(super) chooser: Chooser,
     pub(super) actors: Vec<Actor>,
     diary: Rc<Diary>,
@@ -67,6 +71,14 @@ pub struct Summary {
     pub calls_failed: u64,
     /// Sessions that were held back because of their calls.
     pub held: u64,
+    /// Connections cut for want of memory.
+    pub cut: u64,
+    /// Connections that were one too many for their address.
+    pub crowded: u64,
+    /// Connections whose PROXY header was wrong, or from somebody who may send none.
+    pub strangers: u64,
+    /// Publications that were replaced by later ones.
+    pub outdated: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,16 +126,8 @@ const STALL_MS_MAX: u64 = 20_000;
 impl Run {
     /// A world whose life follows from these choices.
     pub fn new(mut chooser: Chooser) -> Self {
-        let settings = WorkerSettings {
-            receive_buffer_bytes: 4096 << chooser.below(5),
-            connections_max: 64,
-            calls: CallSettings {
-                connections_max: 1 + chooser.index(6),
-                queue_max: 2 + chooser.index(20),
-                ..CallSettings::default()
-            },
-            ..WorkerSettings::default()
-        };
+        let house = House::choose(&mut chooser);
+        let settings = house.settings(&mut chooser);
         let mut inner = Inner::new(settings, 7);
         let diary = Rc::new(Diary::default());
         let limits = SessionLimits {
@@ -177,6 +181,8 @@ impl Run {
         }
         let mut run = Self {
             inner,
+            house,
+            scarcity: Scarcity::default(),
             chooser,
             actors: Vec::new(),
             diary,
@@ -211,6 +217,7 @@ impl Run {
     /// # Panics
     /// When an oracle is violated.
     pub fn live(&mut self, steps: u32) -> Summary {
+        self.say(&format!("{:?}", self.house));
         for _ in 0..steps {
             if self.chooser.is_used_up() {
                 break;
@@ -230,6 +237,12 @@ impl Run {
             calls_repeated,
             calls_failed,
             held: metrics.refused("calls_held_back"),
+            cut: metrics.refused("memory_cut"),
+            crowded: metrics.refused("address_connections_max"),
+            strangers: metrics.refused("proxy_protocol_peer")
+                + metrics.refused("proxy_header_missing")
+                + metrics.refused("proxy_header_line"),
+            outdated: self.model.outdated(),
             sessions: self.model.opened(),
             received: self.received,
             heard: metrics.messages_received_total,
@@ -249,6 +262,7 @@ impl Run {
     /// One step, chosen by weight, and the oracles that hold at any time.
     fn step(&mut self) {
         self.steps += 1;
+        self.note_crowds();
         let step = self.chooser.weighted(&STEPS).unwrap_or(Step::Poll);
         let at = match step {
             Step::Stall | Step::Window => {
@@ -344,21 +358,17 @@ impl Run {
             return;
         }
         let chooser = &mut self.chooser;
-        let from = match chooser.index(3) {
-            0 => local_peer(),
-            1 => From::Unix,
-            _ => From::Tcp(SocketAddr::new(
-                IpAddr::V4(Ipv4Addr::new(203, 0, 113, chooser.below(250) as u8)),
-                1,
-            )),
-        };
+        let caller = self.house.caller(chooser);
         let kinds = [
             (4, Kind::Polite),
             (5, Kind::Slow),
             (2, Kind::Http),
             (2, Kind::Rude),
         ];
-        let kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
+        let mut kind = chooser.weighted(&kinds).unwrap_or(Kind::Polite);
+        if caller.is_wrong {
+            kind = Kind::Rude;
+        }
         let policies = [
             (2, SlowPolicy::Close),
             (3, SlowPolicy::DropOldest),
@@ -375,10 +385,13 @@ impl Run {
             short_read_drains: chooser.one_in(3),
             chatty: chooser.one_in(3),
         };
-        let index = self.inner.accept(from, 0);
+        let index = self.inner.accept(caller.from, caller.listener);
         let is_calling = !is_bulk && self.chooser.one_in(3);
-        let slow = if is_calling { SlowPolicy::Close } else { slow };
-        let mut actor = Actor::new(index, self.next_id, kind, slow, self.inner.now.ms);
+        let now = self.inner.now.ms;
+        let mut actor = Actor::new(index, self.next_id, kind, caller, now);
+        if !is_calling {
+            actor.slow = slow;
+        }
         actor.is_bulk = is_bulk;
         actor.is_calling = is_calling;
         self.next_id += 1;
@@ -388,8 +401,9 @@ impl Run {
             peer.cut = 1 + self.chooser.index(20);
         }
         actor.begin(peer, &mut self.chooser);
-        self.say(&format!("Connect {kind:?} {}, {faults:?}", actor.id));
+        self.say(&format!("Connect {actor:?}, {faults:?}"));
         self.actors.push(actor);
+        self.note_crowds();
     }
 
     /// A little time goes by; nobody has to act.
@@ -473,6 +487,11 @@ impl Run {
             if self.verbose {
                 self.say(&format!("  {entry:?}"));
             }
+            if let Entry::Opened { id, peer, .. } = &entry
+                && let Err(wrong) = self.check_opened(*id, *peer)
+            {
+                panic!("{wrong}");
+            }
             if let Err(wrong) = self.model.apply(entry) {
                 panic!("{wrong}");
             }
@@ -489,10 +508,14 @@ impl Run {
             let stalled = self.inner.now.ms - since;
             actor.stalled_longest = actor.stalled_longest.max(stalled);
         }
+        let mut short = false;
         while let Some(got) = peer.inbox.pop_front() {
             self.received += 1;
             match got {
-                Received::Close(code, _) => actor.got_close = Some(code),
+                Received::Close(code, reason) => {
+                    actor.got_close = Some(code);
+                    short |= reason.contains("memory");
+                }
                 message => {
                     if let Err(wrong) = self.model.receive(actor.id, &message) {
                         panic!("{wrong}");
@@ -512,20 +535,33 @@ impl Run {
                 );
             }
         }
-        if actor.kind == Kind::Http {
-            while let Some(answer) = peer.answers.pop_front() {
-                let Some((status, length)) = actor.due.pop_front() else {
-                    panic!("{}: an answer that nobody asked for: {answer:?}", actor.id);
-                };
-                actor.answered_at = self.inner.now.ms;
-                assert_eq!(answer.status(), status, "{}: {}", actor.id, answer.text());
-                assert!(
-                    length == usize::MAX || answer.body().len() == length,
-                    "{}: {} bytes instead of {length}",
-                    actor.id,
-                    answer.body().len()
-                );
+        let mut refused = None;
+        while let Some(answer) = peer.answers.pop_front() {
+            let status = answer.status();
+            if actor.kind != Kind::Http {
+                refused = Some(status).filter(|status| *status != 101);
+                continue;
             }
+            let owed = actor.due.pop_front();
+            if matches!(status, 429 | 503) {
+                refused = Some(status);
+                break;
+            }
+            let Some(owed) = owed else {
+                panic!("{}: an answer that nobody asked for: {answer:?}", actor.id);
+            };
+            actor.answered_at = self.inner.now.ms;
+            let text = answer.text();
+            let fits = status == owed.status
+                && owed.bytes.is_none_or(|bytes| bytes == answer.body().len())
+                && owed.text.as_ref().is_none_or(|owed| *owed == text);
+            assert!(fits, "{}: {status} {text:?} instead of {owed:?}", actor.id);
+        }
+        if let Some(status) = refused {
+            self.hear_refusal(at, status);
+        }
+        if short {
+            self.charge_cut(at);
         }
     }
 
