@@ -6,6 +6,7 @@
 //! | `closing.rs` | the closing handshake, from both sides |
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `limits.rs` | each limit at n and n + 1 |
+//! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
@@ -29,6 +30,7 @@ mod deflate;
 mod drain;
 mod handshake;
 mod http;
+mod jsonrpc;
 mod library;
 mod limits;
 mod links;
