@@ -158,7 +158,7 @@ impl House {
     }
 
     /// Everybody has left: when it has been quiet for long, nothing of it is left but the link.
-    fn is_empty_in_the_end(mut self) {
+    fn ends_empty(mut self) {
         self.world.advance_ms(120_000);
         self.world.check_invariants();
         self.world.check_idle();
@@ -237,7 +237,7 @@ fn et_3_the_last_one_leaves_thirty_seconds_behind() {
     house.world.advance_ms(3_000);
     assert_eq!(house.count("eth_unsubscribe"), 1);
     assert_eq!(house.count("eth_subscribe"), 1);
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_call_is_waited_for_for_twenty_five_seconds() {
     house.node.say(&answer);
     assert_eq!(wallet.client.texts(), [""; 0]);
     wallet.client.close(1000, "");
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn et_9_a_minute_without_a_node_is_too_long() {
     wallet.client.expect_close(1013);
     assert_eq!(house.world.sessions(), 0);
     house.node.up();
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn et_9_what_comes_back_in_time_is_as_before() {
             assert_eq!(wallet.heard(name), [head]);
             wallet.client.close(1000, "");
         }
-        house.is_empty_in_the_end();
+        house.ends_empty();
     }
 }
 
@@ -328,7 +328,7 @@ fn a_slow_client_costs_the_others_nothing() {
         wallet.client.close(1000, "");
     }
     drop(slow);
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 /// A hundred clients that read nothing: the head that waits for all of them is there once.
@@ -355,7 +355,7 @@ fn a_head_that_waits_for_many_is_kept_once() {
     for wallet in &mut wallets {
         wallet.client.reset();
     }
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 /// A client of a life that chance makes up, and what it is owed.
@@ -514,7 +514,7 @@ fn live(seed: u64) {
         assert_eq!(guest.asked, BTreeMap::new(), "calls without an answer");
         guest.wallet.client.close(1000, "");
     }
-    house.is_empty_in_the_end();
+    house.ends_empty();
 }
 
 #[test]
