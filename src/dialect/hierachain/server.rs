@@ -218,16 +218,14 @@ pub(super) fn select(
 
 /// Leaves every channel but those of `topics` and joins those that are missing.
 fn listen_to(cx: &mut Context<'_>, topics: &[Topic]) -> Result<(), SubscribeError> {
-    let mut channels: Vec<_> = topics
-        .iter()
-        .map(|topic| topic.channel(Mode::Server))
-        .collect();
-    channels.sort_unstable();
+    let channels = topics.iter().map(|topic| topic.channel(Mode::Server));
+    let channels: Vec<String> = channels.collect();
+    // Borrowed, as chains are where they are sorted: one sort in the program is enough.
+    let mut sorted: Vec<&str> = channels.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
     let space = cx.space();
-    cx.unsubscribe_where(space, |name| {
-        channels.binary_search_by(|c| c.as_str().cmp(name)).is_err()
-    });
-    for channel in &channels {
+    cx.unsubscribe_where(space, |name| sorted.binary_search(&name).is_err());
+    for channel in sorted {
         cx.subscribe(channel)?;
     }
     Ok(())

@@ -139,6 +139,11 @@ impl Feeds {
         self.early_bytes = 0;
     }
 
+    fn places(&self, fits: fn(&Feed) -> bool) -> Vec<u32> {
+        let feeds = self.slab.iter().filter(|(_, feed)| fits(feed));
+        feeds.map(|(at, _)| at as u32).collect()
+    }
+
     /// When the next feed is given back.
     pub(super) fn linger_at(&self) -> Option<u64> {
         self.lingering.front().map(|(at, _)| *at)
@@ -252,13 +257,10 @@ impl Gateway {
         let Some(feed) = self.feeds.slab.get(at as usize) else {
             return;
         };
-        let sessions: Vec<ConnId> = feed.subscribers.iter().map(|(_, s)| s.session).collect();
-        for session in &sessions {
-            cx.close_other(*session, CloseCode::TRY_LATER, why);
+        for (_, subscriber) in &feed.subscribers {
+            cx.close_other(subscriber.session, CloseCode::TRY_LATER, why);
         }
-        if sessions.is_empty() {
-            self.settle_feed(cx, at);
-        }
+        self.settle_feed(cx, at);
     }
 
     /// A claim of a job's client comes to nothing.
@@ -422,20 +424,15 @@ impl Gateway {
 
     /// After a loss: what nobody uses is not renewed.
     pub(super) fn drop_idle_feeds(&mut self, cx: &mut Context<'_>) {
-        let idle = |feed: &Feed| feed.subscribers.is_empty() && feed.reserved == 0;
-        let feeds = self.feeds.slab.iter().filter(|(_, feed)| idle(feed));
-        let feeds: Vec<u32> = feeds.map(|(at, _)| at as u32).collect();
-        for at in feeds {
+        let is_idle = |feed: &Feed| feed.subscribers.is_empty() && feed.reserved == 0;
+        for at in self.feeds.places(is_idle) {
             self.drop_feed(cx, at);
         }
     }
 
     /// The link is back: subscriptions are renewed, and clients notice nothing.
     pub(super) fn renew_feeds(&mut self, cx: &mut Context<'_>) {
-        let lost = self.feeds.slab.iter();
-        let lost = lost.filter(|(_, feed)| matches!(feed.state, State::Lost));
-        let lost: Vec<u32> = lost.map(|(at, _)| at as u32).collect();
-        for at in lost {
+        for at in self.feeds.places(|feed| matches!(feed.state, State::Lost)) {
             if !self.ask(cx, at) {
                 self.close_subscribers(cx, at, "a subscription cannot be renewed");
             }

@@ -333,9 +333,8 @@ impl Gateway {
         if self.options.away_ms_max > 0 && self.upstream.is_away_for(now, self.options.away_ms_max)
         {
             cx.count_refusal("jsonrpc_away");
-            let ids: Vec<ConnId> = self.members.iter().map(|(_, m)| m.id).collect();
-            for id in ids {
-                cx.close_other(id, CloseCode::TRY_LATER, "no node can be reached");
+            for (_, member) in &self.members {
+                cx.close_other(member.id, CloseCode::TRY_LATER, "no node can be reached");
             }
         }
         let is_wanted = !self.members.is_empty();
