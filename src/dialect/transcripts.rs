@@ -1,11 +1,12 @@
 //! Replays the transcripts of `tests/data/dialect`; the README there explains their lines.
 
-use super::testing::{Got, House, Id};
+use super::testing::{Dialled, Got, House, Id};
 use super::{
-    Chat, ChatOptions, Echo, Health, HieraChain, HieraChainMode, HieraChainOptions, MetricsPage,
-    PubSub, PubSubOptions, Tapr,
+    Chat, ChatOptions, Echo, Health, HieraChain, HieraChainMode, HieraChainOptions, JsonRpc,
+    JsonRpcOptions, MetricsPage, PubSub, PubSubOptions, Tapr,
 };
 use crate::http::{Response, percent_decode};
+use crate::hub::LinkEnd;
 
 macro_rules! transcripts {
     ($($name:ident)*) => {$(
@@ -18,7 +19,7 @@ macro_rules! transcripts {
 
 transcripts! {
     echo chat chat_presence pubsub hierachain_server hierachain_guide hierachain_guide_acks hierachain_http
-    tapr
+    tapr jsonrpc
 }
 
 struct Replay {
@@ -28,6 +29,10 @@ struct Replay {
     sessions: Vec<(String, Id, Vec<Got>)>,
     current: usize,
     answer: Option<Response>,
+    /// The node behind the gateway, what it was asked and the id of the last thing it was asked.
+    node: Option<Dialled>,
+    asked: Vec<String>,
+    question: String,
 }
 
 impl Replay {
@@ -67,7 +72,12 @@ impl Replay {
             clients_publish: has("pubsub.clients_publish"),
             ..Default::default()
         };
+        let gateway = JsonRpc::new(JsonRpcOptions {
+            upstream: vec!["ws://node:8546".parse().expect("an endpoint")],
+            ..JsonRpcOptions::default()
+        });
         let routes = vec![
+            ("/", house.route("/", gateway)),
             ("/echo", house.route("/echo", Echo::default())),
             (
                 "/chat/{group}",
@@ -114,6 +124,9 @@ impl Replay {
             sessions: Vec::new(),
             current: 0,
             answer: None,
+            node: None,
+            asked: Vec::new(),
+            question: String::new(),
         }
     }
 
@@ -166,6 +179,33 @@ impl Replay {
                 assert_eq!(answer.status.to_string(), status, "{place}\ncame: {body}");
                 assert!(fits(&body, expected), "{place}\ncame: {body}");
             }
+            "^" => {
+                let dialled = self.house.dialled().pop().expect(place);
+                self.house.link_opens(&dialled);
+                self.node = Some(dialled);
+            }
+            "^-" => {
+                let node = self.node.take().expect(place);
+                self.house.link_ends(&node, LinkEnd::Broken);
+            }
+            "^>" => {
+                let text = rest.replace('#', &self.question);
+                let node = self.node.clone().expect(place);
+                self.house.link_says(&node, &text);
+            }
+            "^<" => {
+                let asked = self.asked();
+                assert!(!asked.is_empty(), "{place}\nthe node was asked nothing");
+                let asked = asked.remove(0);
+                let id = asked.split_once("\"id\":").map_or("", |(_, rest)| rest);
+                self.question = id.chars().take_while(char::is_ascii_digit).collect();
+                let expected = rest.replace('#', &self.question);
+                assert!(
+                    fits(&asked, &expected),
+                    "{place}\nthe node was asked: {asked}"
+                );
+            }
+            "^." => assert_eq!(*self.asked(), [""; 0], "{place}"),
             "~" => self.house.pass(rest.parse().expect(place)),
             _ => panic!("{place}\nno such line"),
         }
@@ -188,6 +228,12 @@ impl Replay {
         let (route, params) = self.find(target);
         let params: Vec<_> = params.iter().map(|(k, v)| (*k, v.as_str())).collect();
         self.house.upgrade(route, target, &params)
+    }
+
+    fn asked(&mut self) -> &mut Vec<String> {
+        let node = self.node.as_ref().expect("a node");
+        self.asked.append(&mut self.house.link_sent(node));
+        &mut self.asked
     }
 
     fn received(&mut self) -> &mut Vec<Got> {
