@@ -430,3 +430,25 @@ fn clients_that_leave_at_every_moment() {
     assert_eq!(seen, 61 * 3);
     gateway.stop();
 }
+
+/// Answered when nobody waits for it any more: it is given back, and does not go on for nobody.
+#[test]
+fn a_subscription_that_is_answered_too_late_is_given_back() {
+    let node = Node::start_as(|asked| match asked.method.as_str() {
+        "eth_subscribe" => Deed::Hold,
+        _ => Deed::Usual,
+    });
+    let gateway = Gateway::start_with(&[node.ws()], "call_timeout_ms = 300\nlinger_ms = 60000");
+    let mut wallet = gateway.connect();
+    let params = json!(["newHeads"]);
+    assert_eq!(wallet.error("eth_subscribe", &params).0, -32002);
+    node.await_held(1);
+    node.release(false);
+    node.await_count("eth_unsubscribe", 1);
+    assert_eq!(node.subscription_names(), [""; 0]);
+    node.behave(|_| Deed::Usual);
+    let name = wallet.heads();
+    let number = node.mine();
+    assert_eq!(wallet.head(&name), number);
+    gateway.stop();
+}

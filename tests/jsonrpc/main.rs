@@ -20,3 +20,4 @@ mod line;
 mod methods;
 mod node;
 mod scenarios;
+mod sizes;

@@ -18,6 +18,7 @@ use super::message::{
     NO_ANSWER, RESPONSE_TOO_LARGE, Said, UNAVAILABLE, answer,
 };
 use super::pending::Question;
+use super::upstream::NODE_BYTES_MAX;
 use crate::hub::Context;
 
 /// An answer that is put together.
@@ -67,7 +68,9 @@ impl Gateway {
             if let Verdict::Forward(_) = verdict {
                 let mut text = String::new();
                 call.push(&mut text, None);
-                self.upstream.send(cx, &mut self.pending, &[], &text);
+                if text.len() <= NODE_BYTES_MAX {
+                    self.upstream.send(cx, &mut self.pending, &[], &text);
+                }
             }
             return Heard::Nothing;
         };
@@ -103,6 +106,10 @@ impl Gateway {
         };
         let mut text = String::with_capacity(96 + call.params.map_or(0, |raw| raw.get().len()));
         call.push(&mut text, Some(own));
+        if text.len() > NODE_BYTES_MAX {
+            self.pending.take(own);
+            return refuse(cx, id, &LIMIT_EXCEEDED, "jsonrpc_message_bytes");
+        }
         if !self.upstream.send(cx, &mut self.pending, &[own], &text) {
             self.pending.take(own);
             return refuse(cx, id, &UNAVAILABLE, "jsonrpc_unavailable");
@@ -167,7 +174,10 @@ impl Gateway {
         }
         if !text.is_empty() {
             text.push(']');
-            if !self.upstream.send(cx, &mut self.pending, &ids, &text) {
+            if text.len() > NODE_BYTES_MAX {
+                cx.count_refusal("jsonrpc_message_bytes");
+                self.fail_parts(job, &LIMIT_EXCEEDED);
+            } else if !self.upstream.send(cx, &mut self.pending, &ids, &text) {
                 cx.count_refusal("jsonrpc_unavailable");
                 self.fail_parts(job, &UNAVAILABLE);
             }

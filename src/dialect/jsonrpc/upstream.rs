@@ -20,7 +20,10 @@ use super::pending::Pending;
 use crate::hub::{Call, Context, Dial, LinkEnd, LinkId, LinkTarget, Target, Ticket};
 use crate::ws::Message;
 
-/// Bytes of calls that wait for the first link.
+/// The longest message that a node takes. A longer one would end the link, and everybody is on it; our ids may be longer
+/// than those of a client, so its own limit does not say it.
+pub(super) const NODE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of calls that wait for the first link; one alone may be larger, as on the link itself.
 const BACKLOG_BYTES_MAX: usize = 4 << 20;
 /// The back-off: half of it is certain, half is chance. It doubles up to the second.
 const BACKOFF_MS: u64 = 250;
@@ -124,7 +127,8 @@ impl Upstream {
         match self.life {
             Life::Open(link) => cx.link_send(link, Message::Text(text)),
             Life::Dialling { patient: true, .. } => {
-                let fits = self.backlog_bytes + text.len() <= BACKLOG_BYTES_MAX;
+                let all = self.backlog_bytes + text.len();
+                let fits = all <= BACKLOG_BYTES_MAX || self.backlog.is_empty();
                 if fits {
                     self.backlog_bytes += text.len();
                     let first = ids.first().copied().unwrap_or_default();
