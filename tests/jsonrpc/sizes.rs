@@ -13,7 +13,7 @@ fn large_answers_arrive() {
         None => Deed::Usual,
     });
     for upstream in [node.ws(), node.ipc(), node.http()] {
-        let gateway = Gateway::start(&[upstream.clone()]);
+        let gateway = Gateway::start(std::slice::from_ref(&upstream));
         let mut wallet = gateway.connect();
         for mib in [1, 8] {
             let text = wallet.result("test_large", &json!([mib << 20]));
