@@ -61,7 +61,7 @@ impl Config {
             JsonRpcEndpoint::Http(target) => Some(&**target),
             JsonRpcEndpoint::Link(target) => match &**target {
                 LinkTarget::WebSocket(target) => Some(target),
-                LinkTarget::Values(_) => None,
+                _ => None,
             },
         })
     }
@@ -71,7 +71,7 @@ impl Config {
         self.nodes().filter_map(|node| match node {
             JsonRpcEndpoint::Link(target) => match &**target {
                 LinkTarget::Values(path) => Some(Path::new(path)),
-                LinkTarget::WebSocket(_) => None,
+                _ => None,
             },
             JsonRpcEndpoint::Http(_) => None,
         })

@@ -125,6 +125,19 @@ impl<'a> Context<'a> {
         self.session.map_or(0, |s| self.hub.outbox_bytes(s))
     }
 
+    /// Bytes that wait to be sent to another session.
+    pub fn buffered_of(&self, id: ConnId) -> usize {
+        let session = self.hub.index_of(id);
+        session.map_or(0, |session| self.hub.outbox_bytes(session))
+    }
+
+    /// Asks for [`on_drained`](super::Handler::on_drained), once, when nothing waits for another session any more, or
+    /// at the end of this turn if nothing does. `false`: there is no such session.
+    pub fn tell_when_drained(&mut self, id: ConnId) -> bool {
+        let session = self.hub.index_of(id);
+        session.inspect(|s| self.hub.await_drained(*s)).is_some()
+    }
+
     /// Whether `id` is an open session.
     pub fn is_open(&self, id: ConnId) -> bool {
         self.hub.index_of(id).is_some()
@@ -376,6 +389,12 @@ impl<'a> Context<'a> {
     /// Sends on a link. `false`: it is not open (yet, or any more), or too much waits for it already.
     pub fn link_send(&mut self, link: LinkId, message: Message<'_>) -> bool {
         self.hub.links.send(link, message, &mut self.hub.random)
+    }
+
+    /// Stops reading from a link, or goes on: for whoever passes on what it says, while that is not taken. What was read
+    /// already and not told waits; the other side feels it when its buffers are full.
+    pub fn link_pause(&mut self, link: LinkId, paused: bool) {
+        self.hub.links.pause(link, paused);
     }
 
     /// Ends a link, after what was sent on it; `Closed` is still told.

@@ -70,6 +70,11 @@ pub trait Handler {
         _ = (cx, ticket, outcome);
     }
 
+    /// Nothing waits to be sent to this session any more, as [`Context::tell_when_drained`] has asked for.
+    fn on_drained(&mut self, cx: &mut Context<'_>) {
+        _ = cx;
+    }
+
     /// Something happened on a link that this handler has asked for with [`Context::dial`]. There is no session.
     fn on_link(&mut self, cx: &mut Context<'_>, link: LinkId, event: LinkEvent<'_>) {
         _ = (cx, link, event);

@@ -14,6 +14,8 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+#[cfg(feature = "process")]
+use super::{Exit, Program};
 use super::{Hub, Target};
 use crate::random::Random;
 use crate::ws::{self, CloseCode, Message};
@@ -27,11 +29,15 @@ pub struct LinkId {
 
 /// The other end of a link, and what is spoken on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LinkTarget {
     /// A WebSocket (RFC 6455), we being the client.
     WebSocket(Target),
     /// A stream of JSON values through the Unix socket at this path, each of ours followed by a line feed.
     Values(String),
+    /// A process that is started for it: text becomes a line of its input, binary goes there as it is.
+    #[cfg(feature = "process")]
+    Process(Program),
 }
 
 impl fmt::Display for LinkTarget {
@@ -40,6 +46,8 @@ impl fmt::Display for LinkTarget {
         match self {
             Self::WebSocket(target) => write!(f, "ws://{}", target.authority()),
             Self::Values(path) => write!(f, "unix:{path}"),
+            #[cfg(feature = "process")]
+            Self::Process(program) => write!(f, "process {}", program.name()),
         }
     }
 }
@@ -80,7 +88,7 @@ impl Dial {
 pub enum LinkEvent<'a> {
     /// It can be sent on.
     Open,
-    /// A whole message, or a value (as text).
+    /// A whole message, or a value (as text), or a line.
     Message(Message<'a>),
     /// It is gone, or could not be made. Nothing comes after this, and its id means nobody any more.
     Closed(LinkEnd),
@@ -88,6 +96,7 @@ pub enum LinkEvent<'a> {
 
 /// Why a link is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkEnd {
     /// No connection could be made.
     Unreachable,
@@ -105,6 +114,9 @@ pub enum LinkEnd {
     Broken,
     /// We closed it.
     Ours,
+    /// The process has ended, and all of its output was told.
+    #[cfg(feature = "process")]
+    Exited(Exit),
 }
 
 impl LinkEnd {
@@ -119,6 +131,8 @@ impl LinkEnd {
             Self::Closed(_) => "link_closed",
             Self::Broken => "link_broken",
             Self::Ours => "link_ended",
+            #[cfg(feature = "process")]
+            Self::Exited(_) => "process_ended",
         }
     }
 }
@@ -134,6 +148,8 @@ impl fmt::Display for LinkEnd {
             Self::Closed(code) => write!(f, "it closed with {code}"),
             Self::Broken => f.write_str("the connection broke"),
             Self::Ours => f.write_str("it was closed from here"),
+            #[cfg(feature = "process")]
+            Self::Exited(exit) => exit.fmt(f),
         }
     }
 }
@@ -147,12 +163,42 @@ enum LinkLife {
     Leaving,
 }
 
+/// What a message of ours becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// A masked frame.
+    Frame,
+    /// Itself and a line feed.
+    Line,
+    /// The same if it is text; binary is itself.
+    #[cfg(feature = "process")]
+    Input,
+    /// Nothing: nobody hears it.
+    #[cfg(feature = "process")]
+    Nothing,
+}
+
+impl Wire {
+    fn to(target: &LinkTarget) -> Self {
+        match target {
+            LinkTarget::WebSocket(_) => Self::Frame,
+            LinkTarget::Values(_) => Self::Line,
+            #[cfg(feature = "process")]
+            LinkTarget::Process(program) if program.hears => Self::Input,
+            #[cfg(feature = "process")]
+            LinkTarget::Process(_) => Self::Nothing,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Link {
     generation: u32,
     route: u16,
     life: LinkLife,
-    is_websocket: bool,
+    wire: Wire,
+    /// Nothing is read from it.
+    paused: bool,
     /// On the list of those with something to do.
     dirty: bool,
     /// The server's key of the connection underneath, once there is one.
@@ -160,6 +206,18 @@ struct Link {
     output_bytes_max: usize,
     output: Vec<u8>,
     written: usize,
+}
+
+impl Link {
+    fn takes_messages(&self) -> bool {
+        match self.life {
+            LinkLife::Open => true,
+            // A process that is about to be started shakes no hands: what it is to hear can wait for it.
+            #[cfg(feature = "process")]
+            LinkLife::Dialling => self.wire == Wire::Input,
+            _ => false,
+        }
+    }
 }
 
 /// All links of a worker, and what waits to be written to them.
@@ -184,7 +242,8 @@ impl Links {
             generation,
             route,
             life: LinkLife::Dialling,
-            is_websocket: matches!(*dial.target, LinkTarget::WebSocket(_)),
+            wire: Wire::to(&dial.target),
+            paused: false,
             dirty: false,
             key: None,
             output_bytes_max: dial.output_bytes_max,
@@ -213,15 +272,22 @@ impl Links {
         };
         let waiting = link.output.len() - link.written;
         let is_too_much = waiting + message.len() > link.output_bytes_max;
-        if link.life != LinkLife::Open || waiting > 0 && is_too_much {
+        if !link.takes_messages() || waiting > 0 && is_too_much {
             return false;
         }
         let before = link.output.len();
-        if link.is_websocket {
-            ws::encode_message(&mut link.output, message, Some(random.mask_key()));
-        } else {
-            link.output.extend_from_slice(message.as_bytes());
-            link.output.push(b'\n');
+        match link.wire {
+            Wire::Frame => ws::encode_message(&mut link.output, message, Some(random.mask_key())),
+            #[cfg(feature = "process")]
+            Wire::Nothing => return false,
+            #[cfg(feature = "process")]
+            Wire::Input if matches!(message, Message::Binary(_)) => {
+                link.output.extend_from_slice(message.as_bytes());
+            }
+            _ => {
+                link.output.extend_from_slice(message.as_bytes());
+                link.output.push(b'\n');
+            }
         }
         self.bytes += link.output.len() - before;
         self.mark_dirty(id);
@@ -229,10 +295,31 @@ impl Links {
     }
 
     pub(super) fn close(&mut self, id: LinkId) {
+        self.leave(id);
+    }
+
+    /// The same, by the worker.
+    pub(crate) fn leave(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id) {
             link.life = LinkLife::Leaving;
             self.mark_dirty(id);
         }
+    }
+
+    /// From now on nothing is read from it, or it is again.
+    pub(super) fn pause(&mut self, id: LinkId, paused: bool) {
+        if let Some(link) = self.get_mut(id)
+            && std::mem::replace(&mut link.paused, paused)
+            && !paused
+        {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Whether nothing is to be read from it. One that is to be left is read to its end.
+    pub(crate) fn is_paused(&self, id: LinkId) -> bool {
+        self.get(id)
+            .is_some_and(|link| link.paused && link.life != LinkLife::Leaving)
     }
 
     fn mark_dirty(&mut self, id: LinkId) {
@@ -326,6 +413,19 @@ impl Links {
         }
     }
 
+    /// The server's key of the connection underneath.
+    #[cfg(feature = "process")]
+    pub(crate) fn key(&self, id: LinkId) -> Option<u32> {
+        self.get(id)?.key
+    }
+
+    /// Nobody takes what waits to be written.
+    #[cfg(feature = "process")]
+    pub(crate) fn discard(&mut self, id: LinkId) {
+        let waiting = self.output(id).len();
+        self.advance(id, waiting);
+    }
+
     /// Forgets a link; answers the route whose handler has to be told. `None`: it is gone already.
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<u16> {
         let route = self.get(id)?.route;
@@ -354,6 +454,11 @@ impl Hub {
     /// What waits to be written to links.
     pub(crate) fn links(&mut self) -> &mut Links {
         &mut self.links
+    }
+
+    /// Whether nothing is to be read from a link.
+    pub(crate) fn is_link_paused(&self, id: LinkId) -> bool {
+        self.links.is_paused(id)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `handler.rs` | the trait, what it is given and what it answers |
 //! | `call.rs` | HTTP requests to an application |
 //! | `link.rs` | connections that a handler keeps to another server |
+//! | `program.rs` | links whose other end is a process (feature `process`) |
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
@@ -49,6 +50,8 @@ mod locals;
 mod options;
 mod outbox;
 mod outboxes;
+#[cfg(feature = "process")]
+mod program;
 mod publish;
 mod session;
 mod slow;
@@ -67,11 +70,13 @@ pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use options::ChannelOptions;
+#[cfg(feature = "process")]
+pub use program::{Exit, Framing, Ordered, ProcessOrder, Program};
 pub use publish::{PublishError, Published};
 pub use session::ConnId;
 pub use slow::SlowPolicy;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use channel::Channels;
 use encoding::{Encoder, Encoding};
@@ -172,6 +177,10 @@ pub struct Hub {
     /// Calls that wait or are under way, counted from the moment a handler asks.
     pub(crate) calls: CallLoad,
     links: Links,
+    /// Sessions whose handlers want to know when nothing waits for them any more.
+    awaited: HashSet<u32>,
+    /// Those of them for which that has come true, with their generation.
+    drained: Vec<(u32, u32)>,
     answers: Vec<(Ticket, Response)>,
     reply: ReplyBuffer,
     generation: u32,
@@ -259,6 +268,8 @@ impl Hub {
             effects: Vec::new(),
             calls: CallLoad::default(),
             links: Links::default(),
+            awaited: HashSet::new(),
+            drained: Vec::new(),
             answers: Vec::new(),
             reply: ReplyBuffer::default(),
             generation: 0,
@@ -368,6 +379,7 @@ impl Hub {
     /// Forgets a session and gives back the frames that waited for it.
     pub(crate) fn remove(&mut self, index: u32) {
         self.end(index);
+        self.awaited.remove(&index);
         if let Some(mut session) = self.sessions.try_remove(index as usize) {
             if let Some(entry) = self.routes.get_mut(session.route as usize) {
                 entry.sessions -= 1;
@@ -410,6 +422,11 @@ impl Hub {
         Some(self.sessions.get(index as usize)?.link)
     }
 
+    /// The route a session has come by.
+    pub(crate) fn route_of(&self, index: u32) -> Option<u16> {
+        Some(self.sessions.get(index as usize)?.route)
+    }
+
     pub(crate) fn is_open(&self, index: u32) -> bool {
         self.sessions
             .get(index as usize)
@@ -445,6 +462,7 @@ impl Hub {
         !(self.effects.is_empty()
             && self.answers.is_empty()
             && self.closing.is_empty()
+            && self.drained.is_empty()
             && self.suspects.is_empty())
     }
 
@@ -476,6 +494,16 @@ impl Hub {
             session.is_some()
         });
         suspects
+    }
+
+    /// Takes the sessions that have drained, as far as they are still open.
+    pub(crate) fn take_drained(&mut self) -> Vec<u32> {
+        let drained = std::mem::take(&mut self.drained).into_iter();
+        let open = drained.filter(|(index, generation)| {
+            let session = self.sessions.get(*index as usize);
+            session.is_some_and(|s| s.generation == *generation && s.is_open())
+        });
+        open.map(|(index, _)| index).collect()
     }
 
     /// Takes the closes that were decided since the last call.

@@ -258,6 +258,7 @@ impl Hub {
         {
             session.waits = Waits::NOTHING;
             self.frames.release(frame);
+            self.note_drained(index);
         } else if written > 0 && !session.waits.is_nothing() {
             self.advance_queue(index, written);
         }
@@ -276,6 +277,24 @@ impl Hub {
         }
         if outbox.is_empty() && outbox.missed == 0 {
             self.outboxes.remove_empty(&mut session.waits);
+            self.note_drained(index);
+        }
+    }
+
+    /// Nothing waits for a session any more. Somebody may have waited for that.
+    fn note_drained(&mut self, index: u32) {
+        if !self.awaited.is_empty() && self.awaited.remove(&index) {
+            let generation = self.sessions.get(index as usize).map(|s| s.generation);
+            self.drained
+                .extend(generation.map(|generation| (index, generation)));
+        }
+    }
+
+    /// Tells a session's handler when nothing waits for it any more: once, and at once if that is so.
+    pub(super) fn await_drained(&mut self, index: u32) {
+        self.awaited.insert(index);
+        if self.waits(index).is_nothing() {
+            self.note_drained(index);
         }
     }
 

@@ -12,6 +12,8 @@ use mio::{Events, Poll, Token, Waker};
 use super::listener::Listener;
 use super::resolver::Resolver;
 use super::socket::Socket;
+#[cfg(feature = "process")]
+use crate::hub::{LinkId, LinkTarget};
 use crate::server::{Notice, Place, WantId, Worker};
 use crate::time::Now;
 
@@ -25,8 +27,10 @@ const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
 #[cfg(feature = "signals")]
 const SIGNALS: Token = Token(usize::MAX - 1);
-/// Listener tokens lie above every connection key (those are 32 bits).
+/// Listener tokens lie above every connection key (those are 31 bits), those of processes between them.
 const LISTENERS: usize = usize::MAX / 2;
+#[cfg(feature = "process")]
+const PROCESSES: usize = LISTENERS / 2 + 1;
 
 /// What drives a worker over real sockets.
 pub(crate) struct Driver {
@@ -42,6 +46,8 @@ pub(crate) struct Driver {
     resume_ms: Option<u64>,
     #[cfg(feature = "signals")]
     signals: Option<super::signals::Signals>,
+    #[cfg(feature = "process")]
+    children: super::process::Children,
 }
 
 struct Entry {
@@ -106,6 +112,8 @@ impl Driver {
             resume_ms: None,
             #[cfg(feature = "signals")]
             signals: None,
+            #[cfg(feature = "process")]
+            children: super::process::Children::new(PROCESSES),
         })
     }
 
@@ -136,6 +144,8 @@ impl Driver {
         let mut now = self.clock.now();
         // By a signal, by a handle, by the resolver: before the first poll too.
         let mut told = true;
+        #[cfg(feature = "process")]
+        let mut exited = false;
         loop {
             let timeout = self.timeout(more, now);
             match self.poll.poll(&mut events, timeout) {
@@ -147,6 +157,11 @@ impl Driver {
             now = self.clock.now();
             for event in &events {
                 let Token(token) = event.token();
+                #[cfg(feature = "process")]
+                if (PROCESSES..LISTENERS).contains(&token) {
+                    exited |= self.children.ready(event.token());
+                    continue;
+                }
                 if token < LISTENERS {
                     let ended = event.is_read_closed() || event.is_error();
                     let readable = event.is_readable() || ended;
@@ -162,11 +177,24 @@ impl Driver {
             if std::mem::take(&mut told) {
                 self.obey(now);
             }
+            #[cfg(feature = "process")]
+            if std::mem::take(&mut exited) {
+                for (link, exit) in self.children.exits() {
+                    self.worker.process_ended(link, exit, now);
+                }
+            }
             let accepting = self.accept(now);
             let before = self.worker.connections();
             more = self.worker.turn(now) || accepting;
             self.connect_wanted(now);
             more |= self.worker.has_work();
+            #[cfg(feature = "process")]
+            {
+                while let Some(order) = self.worker.next_process_order() {
+                    self.children.obey(order, &mut self.on_notice);
+                }
+                more |= self.children.read_errors(&mut self.on_notice);
+            }
             if self.worker.connections() < before && self.resume_ms.take().is_some() {
                 more = true; // Somebody has left: there is room to accept again.
             }
@@ -190,6 +218,11 @@ impl Driver {
                     let socket = Socket::connect_unix(path);
                     self.connect(want.id, socket, now);
                 }
+                #[cfg(feature = "process")]
+                Place::Process(link, target) => {
+                    let socket = self.start(*link, target);
+                    self.connect(want.id, socket, now);
+                }
                 Place::Tcp { .. } => ready.extend(self.resolver.resolve(want, now.ms)),
             }
         }
@@ -201,6 +234,21 @@ impl Driver {
         for host in self.worker.take_unreachable() {
             self.resolver.note_failed(&host);
         }
+    }
+
+    #[cfg(feature = "process")]
+    fn start(&mut self, link: LinkId, target: &LinkTarget) -> io::Result<Socket> {
+        let LinkTarget::Process(program) = target else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let started = self.children.start(link, program, self.poll.registry());
+        started.inspect_err(|error| {
+            let text = format!("cannot start {}: {error}", program.name());
+            (self.on_notice)(Notice {
+                kind: "process_start",
+                text,
+            });
+        })
     }
 
     fn connect(&mut self, want: WantId, socket: io::Result<Socket>, now: Now) {

@@ -8,7 +8,8 @@
 //! | `socket.rs` | TCP and Unix streams as a [`Transport`](crate::server::Transport) |
 //! | `resolver.rs` | names of applications to addresses, off the loop |
 //! | `sandbox.rs` | what the process gives up when everything is open (Linux, feature `sandbox`) |
-//! | `signals.rs` | SIGTERM and SIGINT |
+//! | `process.rs` | child processes: starting, ending, reaping (feature `process`) |
+//! | `signals.rs` | SIGTERM and SIGINT, SIGCHLD |
 //! | `client.rs` | a blocking WebSocket client for the command line and for tests |
 //!
 //! **Never in here:** protocol rules, serde_json, a dialect.
@@ -16,6 +17,8 @@
 mod client;
 mod driver;
 mod listener;
+#[cfg(feature = "process")]
+mod process;
 mod resolver;
 #[cfg(all(
     feature = "sandbox",

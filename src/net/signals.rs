@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT as something to poll.
+//! Signals as something to poll.
 
 use std::io;
 use std::sync::Arc;
@@ -9,12 +9,22 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Source;
 
-/// The signals that end the server: the first one begins a drain, the second one ends at once.
+/// Signals that are waited for. Of those that end the server the first one begins a drain, the second one ends at once.
 pub(crate) struct Signals(Source);
 
 impl Signals {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut source = Source::new([SIGTERM, SIGINT])?;
+        Self::of(&[SIGTERM, SIGINT], registry, token)
+    }
+
+    /// The signal that says that a child has ended.
+    #[cfg(feature = "process")]
+    pub(super) fn of_children(registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::of(&[signal_hook::consts::SIGCHLD], registry, token)
+    }
+
+    fn of(signals: &[i32], registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut source = Source::new(signals)?;
         registry.register(&mut source, token, Interest::READABLE)?;
         Ok(Self(source))
     }

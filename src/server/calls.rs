@@ -106,7 +106,7 @@ impl Want {
     pub fn host_and_port(&self) -> (&str, u16) {
         match &self.place {
             Place::Tcp { host, port } => (host, *port),
-            Place::Unix(_) => ("", 0),
+            _ => ("", 0),
         }
     }
 }
@@ -146,6 +146,9 @@ pub enum Place {
     },
     /// The Unix socket at this path.
     Unix(String),
+    /// The process of this link, to be started: the connection leads to its input and output.
+    #[cfg(feature = "process")]
+    Process(crate::hub::LinkId, std::rc::Rc<crate::hub::LinkTarget>),
 }
 
 #[derive(Debug)]

@@ -100,6 +100,8 @@ impl Core {
                 Some(after(http.since, ms))
             }
             Phase::Upstream(upstream) => Some(self.upstream_due(upstream)),
+            // It is we who do not listen.
+            Phase::Link(linked) if linked.is_open() && self.hub.is_link_paused(linked.id()) => None,
             Phase::Link(linked) => linked.due(connection.life, s.close_timeout_ms),
             Phase::Linger { since } => Some(after(*since, s.close_timeout_ms)),
             Phase::Open(open) => {

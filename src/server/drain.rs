@@ -4,7 +4,7 @@
 use super::connection::{Fate, Phase, Stage};
 use super::transport::Transport;
 use super::wheel::tick_at;
-use super::worker::Worker;
+use super::worker::{Core, Worker};
 use crate::time::Now;
 
 /// A drain under way.
@@ -95,7 +95,7 @@ impl<T: Transport> Worker<T> {
         self.core.drain.as_ref().is_some_and(|drain| {
             clients == 0
                 && !self.core.hub.has_orders()
-                && (self.core.calls.is_empty() || late(drain))
+                && (self.core.calls.is_empty() && !self.core.has_processes() || late(drain))
         })
     }
 
@@ -120,6 +120,10 @@ impl<T: Transport> Worker<T> {
                 self.settle(key, fate);
             }
         }
+        #[cfg(feature = "process")]
+        if self.clients() == 0 && self.core.has_processes() {
+            self.leave_processes();
+        }
         if now >= drain.until_ms {
             let late: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
             for key in late {
@@ -129,5 +133,15 @@ impl<T: Transport> Worker<T> {
             self.abandon_calls();
         }
         self.core.drain = Some(drain);
+    }
+}
+
+impl Core {
+    /// Whether there is a process that was started for a link.
+    fn has_processes(&self) -> bool {
+        #[cfg(feature = "process")]
+        return self.dials.processes > 0;
+        #[cfg(not(feature = "process"))]
+        false
     }
 }

@@ -8,6 +8,8 @@
 //! ```
 
 use slab::Slab;
+#[cfg(feature = "process")]
+use std::collections::VecDeque;
 
 use super::calls::{Place, Want, WantId};
 use super::connection::{Connection, Fate, Phase};
@@ -21,36 +23,40 @@ use crate::hub::{Context, Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 use crate::time::Now;
 use crate::values::Values;
 use crate::ws::{self, CloseCode, Event, Limits, Message, OpCode, Role, WebSocket};
+#[cfg(feature = "process")]
+use {super::processes::Running, crate::hub::Ordered};
 
 /// What the worker keeps of a link beside its connection.
 #[derive(Debug)]
 pub(crate) struct Linked {
-    id: LinkId,
-    route: u16,
-    dial: Dial,
-    state: LinkState,
+    pub(super) id: LinkId,
+    pub(super) route: u16,
+    pub(super) dial: Dial,
+    pub(super) state: LinkState,
     /// When connecting or leaving began; while it is open: when a ping went out that nothing has answered (0: none).
-    since: Tick,
-    /// Input that the turn had no time for.
-    backlog: Vec<u8>,
+    pub(super) since: Tick,
+    /// Input that the turn had no time for, or the handler no room.
+    pub(super) backlog: Vec<u8>,
     /// What the handler will be told when the connection is dropped.
-    end: LinkEnd,
+    pub(super) end: LinkEnd,
     /// Bytes that are counted into the memory budget.
     pub(super) accounted: u32,
 }
 
 #[derive(Debug)]
-enum LinkState {
+pub(super) enum LinkState {
     Connecting,
     Shaking(Box<Shaking>),
     WebSocket(WebSocket, Limits),
     Values(Values),
+    #[cfg(feature = "process")]
+    Process(Running),
     Leaving,
 }
 
 /// The answer to our opening handshake is awaited.
 #[derive(Debug)]
-struct Shaking {
+pub(super) struct Shaking {
     key: String,
     seeker: HeadSeeker,
     input: Vec<u8>,
@@ -63,6 +69,12 @@ pub(crate) struct Dials {
     wants: Vec<Want>,
     /// Links that have a connection.
     pub(super) made: usize,
+    /// Those of them whose other end is a process.
+    #[cfg(feature = "process")]
+    pub(super) processes: usize,
+    /// What is to be done with processes.
+    #[cfg(feature = "process")]
+    pub(super) process_orders: VecDeque<Ordered>,
 }
 
 impl Dials {
@@ -77,9 +89,26 @@ impl Linked {
             LinkState::Shaking(shaking) => shaking.input.capacity(),
             LinkState::WebSocket(ws, _) => ws.buffered_bytes(),
             LinkState::Values(values) => values.buffered_bytes(),
+            #[cfg(feature = "process")]
+            LinkState::Process(running) => running.held_bytes(),
             LinkState::Connecting | LinkState::Leaving => 0,
         };
         state + self.backlog.capacity()
+    }
+
+    pub(super) fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Whether it is a WebSocket that is open.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, LinkState::WebSocket(..))
+    }
+
+    /// Whether its other end is a process.
+    #[cfg(feature = "process")]
+    pub(super) fn is_process(&self) -> bool {
+        matches!(*self.dial.target, LinkTarget::Process(_))
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -98,6 +127,8 @@ impl Linked {
             }
             LinkState::WebSocket(..) => Some(after(life, self.dial.ping_after_ms)),
             LinkState::Values(_) => None,
+            #[cfg(feature = "process")]
+            LinkState::Process(running) => running.due(self.since),
             LinkState::Leaving => Some(after(self.since, close_timeout_ms)),
         }
     }
@@ -120,6 +151,10 @@ impl<T: Transport> Worker<T> {
             accounted: 0,
         };
         self.core.dials.made += 1;
+        #[cfg(feature = "process")]
+        if linked.is_process() {
+            self.core.dials.processes += 1;
+        }
         let phase = Phase::Link(Box::new(linked));
         let key = self.insert(transport, super::addresses::EXEMPT, phase, now);
         let is_wanted = self.core.hub.links().set_key(id, key as u32);
@@ -127,6 +162,15 @@ impl<T: Transport> Worker<T> {
             connection.writable = false;
             if !is_wanted && let Phase::Link(linked) = &mut connection.phase {
                 linked.end = LinkEnd::Ours;
+            }
+            #[cfg(feature = "process")]
+            if is_wanted
+                && let Phase::Link(linked) = &mut connection.phase
+                && linked.is_process()
+            {
+                // It runs: there is nothing to wait for, and the news of its end may come before any other.
+                connection.writable = true;
+                self.core.begin_link(linked);
             }
         }
         let fate = if is_wanted { Fate::Keep } else { Fate::Drop };
@@ -169,6 +213,8 @@ impl Core {
                 port: target.port,
             },
             LinkTarget::Values(path) => Place::Unix(path.clone()),
+            #[cfg(feature = "process")]
+            LinkTarget::Process(_) => Place::Process(id, dial.target.clone()),
         };
         let dialled = self.dials.waiting.insert((id, route, dial));
         self.dials.wants.push(Want {
@@ -187,6 +233,9 @@ impl Core {
         let Phase::Link(linked) = &mut connection.phase else {
             return (Fate::Keep, 0);
         };
+        if self.hub.is_link_paused(linked.id) {
+            return (Fate::Keep, 0);
+        }
         if !linked.backlog.is_empty() {
             let mut backlog = std::mem::take(&mut linked.backlog);
             let bytes = backlog.len();
@@ -206,6 +255,10 @@ impl Core {
                     (self.consume_link(linked, &mut receive[..n]), n)
                 }
                 ReadOutcome::Nothing => (Fate::Keep, 0),
+                #[cfg(feature = "process")]
+                ReadOutcome::End | ReadOutcome::Failed if linked.is_process() => {
+                    (self.end_output(connection), 0)
+                }
                 ReadOutcome::End | ReadOutcome::Failed => (Fate::Drop, 0),
             };
         }
@@ -238,6 +291,10 @@ impl Core {
                 return Fate::Keep;
             }
             self.begin_link(linked);
+        }
+        #[cfg(feature = "process")]
+        if let LinkState::Process(_) = linked.state {
+            return self.flush_process(connection);
         }
         if self.hub.links().is_leaving(linked.id) && !matches!(linked.state, LinkState::Leaving) {
             if let LinkState::WebSocket(..) = linked.state {
@@ -277,6 +334,11 @@ impl Core {
                 let values = Values::new(linked.dial.message_bytes_max);
                 self.open_link(linked, LinkState::Values(values));
             }
+            #[cfg(feature = "process")]
+            LinkTarget::Process(program) => {
+                let running = Running::new(program, linked.dial.message_bytes_max);
+                self.open_link(linked, LinkState::Process(running));
+            }
             LinkTarget::WebSocket(target) => {
                 let key = ws::client_key(self.hub.random.bytes16());
                 let authority = target.authority();
@@ -301,7 +363,7 @@ impl Core {
         self.tell_link(linked.route, linked.id, LinkEvent::Open);
     }
 
-    fn tell_link(&mut self, route: u16, id: LinkId, event: LinkEvent<'_>) {
+    pub(super) fn tell_link(&mut self, route: u16, id: LinkId, event: LinkEvent<'_>) {
         if let Some(entry) = self.routes.get_mut(route as usize) {
             let mut cx = Context::new(&mut self.hub, route, None);
             entry.handler.on_link(&mut cx, id, event);
@@ -316,6 +378,8 @@ impl Core {
         match &mut linked.state {
             LinkState::WebSocket(..) => self.consume_frames(linked, data),
             LinkState::Values(_) => self.consume_values(linked, data),
+            #[cfg(feature = "process")]
+            LinkState::Process(_) => self.consume_output(linked, data),
             _ => Fate::Keep, // It is read to its end, and what it says is not heard any more.
         }
     }
@@ -372,6 +436,10 @@ impl Core {
                     let mut cx = Context::new(&mut self.hub, linked.route, None);
                     let handler = &mut self.routes[linked.route as usize].handler;
                     handler.on_link(&mut cx, linked.id, LinkEvent::Message(message));
+                    if self.hub.is_link_paused(linked.id) && !data.is_empty() {
+                        linked.backlog.extend_from_slice(data);
+                        return Fate::Keep;
+                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     let mask = self.hub.random.mask_key();
@@ -429,7 +497,8 @@ impl Core {
             let handler = &mut self.routes[linked.route as usize].handler;
             let event = LinkEvent::Message(Message::Text(text));
             handler.on_link(&mut cx, linked.id, event);
-            if self.hub.turn_is_full() && !input.is_empty() {
+            let is_enough = self.hub.turn_is_full() || self.hub.is_link_paused(linked.id);
+            if is_enough && !input.is_empty() {
                 linked.backlog.extend_from_slice(input);
                 return Fate::Keep;
             }
@@ -455,6 +524,8 @@ impl Core {
             }
             LinkState::WebSocket(..) => linked.end = LinkEnd::PingTimeout,
             LinkState::Values(_) => return Fate::Keep,
+            #[cfg(feature = "process")]
+            LinkState::Process(_) => return self.process_deadline(linked),
             LinkState::Leaving => {}
         }
         Fate::Drop
@@ -463,6 +534,8 @@ impl Core {
     /// A link's connection is gone.
     pub(super) fn forget_link(&mut self, linked: &Linked) {
         self.dials.made -= 1;
+        #[cfg(feature = "process")]
+        self.forget_process(linked);
         self.end_link(linked.id, linked.route, &linked.dial, linked.end);
     }
 
@@ -471,10 +544,22 @@ impl Core {
         let is_ours = self.hub.links().is_leaving(id);
         let end = if is_ours { LinkEnd::Ours } else { end };
         self.hub.links().remove(id);
-        if end != LinkEnd::Ours {
+        if let Some(why) = complaint(end) {
             self.hub.metrics.refuse(end.name());
-            self.notice(end.name(), || format!("no link to {}: {end}", dial.target));
+            self.notice(end.name(), || format!("{why} {}: {end}", dial.target));
         }
         self.tell_link(route, id, LinkEvent::Closed(end));
+    }
+}
+
+/// How to begin to tell of an end that is worth telling; `None`: it was in order.
+fn complaint(end: LinkEnd) -> Option<&'static str> {
+    match end {
+        LinkEnd::Ours => None,
+        #[cfg(feature = "process")]
+        LinkEnd::Exited(exit) if exit.is_success() => None,
+        #[cfg(feature = "process")]
+        LinkEnd::Exited(_) => Some("ended:"),
+        _ => Some("no link to"),
     }
 }

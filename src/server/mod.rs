@@ -14,6 +14,7 @@
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
 //! | `links.rs` | connections to other servers that stay: dialling, shaking hands, reading, writing |
+//! | `processes.rs`, `lines.rs` | links to processes: their output in lines, their end in steps (feature `process`) |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
@@ -34,9 +35,13 @@ mod deadline;
 mod drain;
 #[cfg(feature = "sim")]
 mod inspect;
+#[cfg(feature = "process")]
+mod lines;
 mod links;
 mod memory;
 mod open;
+#[cfg(feature = "process")]
+mod processes;
 mod proxies;
 mod ready;
 mod refusals;

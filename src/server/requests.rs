@@ -57,7 +57,10 @@ impl Core {
             }
             // Reading finds the end of an idle one; writing goes on when there is room.
             Phase::Upstream(_) => connection.readable,
-            Phase::Link(linked) => connection.readable || linked.has_backlog(),
+            Phase::Link(linked) => {
+                (connection.readable || linked.has_backlog())
+                    && !self.hub.is_link_paused(linked.id())
+            }
             Phase::Linger { .. } => connection.readable,
         }
     }

@@ -30,7 +30,7 @@ use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
 use super::wheel::{Entry, Tick, Wheel, tick_after, tick_at};
 use crate::http::{EncodeOptions, Response};
-use crate::hub::{ConnId, Effect, Handler, Hub, Peer, Ticket};
+use crate::hub::{ConnId, Context, Effect, Handler, Hub, Peer, Ticket};
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
@@ -418,6 +418,9 @@ impl<T: Transport> Worker<T> {
                     .close(connection, order.code, &order.reason, false);
                 self.settle(link, fate);
             }
+            for session in self.core.hub.take_drained() {
+                self.core.tell_drained(session);
+            }
             for (session, link) in self.core.hub.take_suspects() {
                 if let Some(connection) = self.connections.get_mut(link as usize) {
                     let fate = self.core.judge(connection, link, session);
@@ -584,9 +587,19 @@ const REFUSALS_AT_ONCE: usize = 32;
 const ORDER_ROUNDS: usize = 4;
 
 impl Core {
-    fn set_time(&mut self, now: Now) {
+    pub(super) fn set_time(&mut self, now: Now) {
         self.now = now;
         self.hub.now = now;
+    }
+
+    /// Nothing waits for a session any more, and its handler has asked for that.
+    fn tell_drained(&mut self, session: u32) {
+        if let Some(route) = self.hub.route_of(session)
+            && let Some(entry) = self.routes.get_mut(route as usize)
+        {
+            let mut cx = Context::new(&mut self.hub, route, Some(session));
+            entry.handler.on_drained(&mut cx);
+        }
     }
 
     /// Keeps a line for the log.

@@ -119,7 +119,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("md5", &["src/dialect/tapr"]),
     ("mio", &["src/net", "src/bench"]),
     ("rlimit", &["src/net"]),
-    ("rustix", &["src/net/sandbox"]),
+    ("rustix", &["src/net/sandbox", "src/net/process"]),
     ("seccompiler", &["src/net/sandbox"]),
     ("serde", &["src/dialect", "src/config"]),
     (
