@@ -11,6 +11,7 @@
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
 //! | `jsonrpc/` | `JsonRpc` | a gateway in front of Ethereum nodes (feature `jsonrpc`) |
+//! | `process/` | `ProcessPerClient`, `SharedProcess` | lines of programs (feature `process`) |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
@@ -29,6 +30,8 @@ mod json;
 #[cfg(feature = "jsonrpc")]
 mod jsonrpc;
 pub(crate) mod members;
+#[cfg(feature = "process")]
+mod process;
 mod pubsub;
 mod tapr;
 #[cfg(any(test, feature = "sim"))]
@@ -47,6 +50,11 @@ pub use json::{Json, JsonError, JsonHandler, send_json};
 pub use jsonrpc::{JsonRpc, JsonRpcEndpoint, JsonRpcEndpointError, JsonRpcOptions};
 #[cfg(feature = "cli")]
 pub(crate) use members::string_member;
+#[cfg(feature = "process")]
+pub use process::{
+    CommandError, InvalidUtf8, LongLines, ProcessOptions, ProcessPerClient, Restart, SharedProcess,
+    split_command,
+};
 pub use pubsub::{PubSub, PubSubOptions};
 #[cfg(feature = "signature")]
 pub use tapr::SignatureKeys;
