@@ -134,15 +134,15 @@ dunlin close ID [CODE [REASON]]                   close one [1000]
       --listen ADDR     IP:PORT localhost:PORT *:PORT unix:PATH [localhost:2661]
       --control ADDR    publishing, health, metrics; or off     [localhost:2662]
       --tapr ADDR       the tapr gateway; or off               [localhost:40010]
-      --key KEY         a key that opens the routes; clients: the key to show
-      --keys-file FILE  keys, one per line
+      --exec NAME=CMD   a program per client, at /exec/NAME   --tail NAME=FILE
+      --key KEY         opens the routes   --keys-file FILE  one per line
       --log-format F    text, json      --log-level L     off, error, warn, info
       --print-config    the settings in force   --sandbox S  true false required
       --url BASE        clients: the server [$DUNLIN_URL, ws://localhost:2661]
                         conns, close: its control listener      [localhost:2662]
   -v, --verbose         clients: say what happens     -h, --help   -V, --version
 
---listen, --control, --tapr, --key repeat. $DUNLIN_KEY: the key of clients.
+--listen, --control, --tapr, --exec, --tail, --key repeat. Clients: $DUNLIN_KEY.
 Exit: 0 ok, 1 refused by the server, 64 usage, 66 missing file, 69 no server or
 address in use, 70 internal error, 71 system error, 78 configuration
 ";

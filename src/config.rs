@@ -10,6 +10,7 @@
 //! | `build.rs` | the record put together: listeners and routes, checked |
 //! | `nodes.rs`, `streams.rs` | nodes of `jsonrpc`; who is behind a stream of values |
 //! | `origins.rs` | lists of origins |
+//! | `processes.rs` | commands of `process`, routes for `exec` and `tail` (feature `process`) |
 //! | `proxies.rs` | trusted proxies, listeners with a PROXY header |
 //! | `dialects.rs` | dialects by name, default routes |
 //! | `machine.rs` | defaults that depend on the machine |
@@ -31,6 +32,8 @@ mod nearest;
 mod nodes;
 mod origins;
 mod print;
+#[cfg(feature = "process")]
+mod processes;
 mod proxies;
 mod record;
 mod streams;
@@ -49,10 +52,14 @@ use crate::dialect::{
     Admin, Chat, Echo, Health, HieraChain, HieraChainOptions, MetricsPage, PubSub, Ready, Tapr,
     TaprOptions,
 };
+#[cfg(feature = "process")]
+use crate::dialect::{ProcessPerClient, SharedProcess};
 use crate::hub::{Handler, Target};
 use crate::log;
 use crate::net::Server;
 use crate::server::{On, WorkerSettings};
+#[cfg(feature = "process")]
+use processes::ProcessMode;
 use record::{Origin, Record};
 
 /// Where settings are read from. No `Debug`: keys are among them.
@@ -135,6 +142,11 @@ impl Config {
         none
     }
 
+    /// Whether programs are started.
+    pub fn starts_programs(&self) -> bool {
+        self.routes.iter().any(|r| r.dialect == Dialect::Process)
+    }
+
     /// The effective settings as TOML, each with a comment that says where it came from.
     pub fn print(&self) -> String {
         print::print(self)
@@ -184,6 +196,15 @@ impl Config {
                 // Refused when it was read.
                 #[cfg(not(feature = "jsonrpc"))]
                 Dialect::JsonRpc => continue,
+                #[cfg(feature = "process")]
+                Dialect::Process => match options.process_text.mode {
+                    ProcessMode::PerConnection => {
+                        Box::new(ProcessPerClient::new(options.process.clone()))
+                    }
+                    ProcessMode::Shared => Box::new(SharedProcess::new(options.process.clone())),
+                },
+                #[cfg(not(feature = "process"))]
+                Dialect::Process => continue,
                 Dialect::Health => Box::new(Health),
                 Dialect::Ready => Box::new(Ready),
                 Dialect::Metrics => Box::new(MetricsPage),

@@ -43,11 +43,17 @@ pub(crate) struct Args {
     pub(crate) verbose: bool,
 }
 
+/// Flags that only builds with processes understand.
+const EXEC: &str = "--exec";
+const TAIL: &str = "--tail";
+
 /// Flags that stand for settings.
-const SETTINGS: [(&str, &str, &str); 8] = [
+const SETTINGS: [(&str, &str, &str); 10] = [
     ("listen", "--listen", "listen"),
     ("control", "--control", "control"),
     ("tapr", "--tapr", "tapr.listen"),
+    ("exec", EXEC, "exec"),
+    ("tail", TAIL, "tail"),
     ("key", "--key", "keys"),
     ("keys-file", "--keys-file", "keys_file"),
     ("log-format", "--log-format", "log.format"),
@@ -69,10 +75,12 @@ const COMMANDS: [&str; 8] = [
     "serve", "check", "sub", "pub", "conns", "close", "help", "version",
 ];
 /// Flags of each group of commands, beside those of all.
-const SERVER_FLAGS: [&str; 9] = [
+const SERVER_FLAGS: [&str; 11] = [
     "listen",
     "control",
     "tapr",
+    "exec",
+    "tail",
     "keys-file",
     "log-format",
     "log-level",
@@ -139,6 +147,12 @@ impl Args {
                     let Some((_, flag, setting)) = setting else {
                         return Err(unknown_flag(&name));
                     };
+                    if [EXEC, TAIL].contains(flag) && !cfg!(feature = "process") {
+                        return Err(format!(
+                            "{flag} starts programs, and this build cannot: \
+                             `cargo build --release --features process` can"
+                        ));
+                    }
                     let value = string(value(&mut parser, &name)?)?;
                     match args.settings.iter_mut().find(|(f, ..)| f == flag) {
                         Some((.., values)) => values.push(value),

@@ -35,6 +35,9 @@ fn enforce(config: &Config, bound: &Bound) -> (String, bool) {
     for path in config.sockets() {
         policy = policy.links(path);
     }
+    if config.starts_programs() {
+        policy = policy.programs();
+    }
     for (_, address) in bound.addresses() {
         if let Address::Unix(path) | Address::Ipc(path) = address {
             policy = policy.removes(&path);

@@ -12,6 +12,8 @@ pub(super) struct StartUp {
     /// Where a channel can be subscribed to and published, as a URL without scheme.
     channel: Option<String>,
     keys: bool,
+    /// What a process says, as a URL, and whether that wants a key.
+    process: Option<(String, bool)>,
 }
 
 struct Group {
@@ -26,6 +28,7 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
     let mut groups = Vec::new();
     let mut channel = None;
     let mut keys = false;
+    let mut process = None;
     for listener in config.listeners.iter().filter(|l| !l.addresses.is_empty()) {
         let own = bound
             .iter()
@@ -59,6 +62,14 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
                 format!("{scheme}://{base}{}", route.path),
                 route.dialect.name(),
             ));
+            if process.is_none()
+                && route.dialect == Dialect::Process
+                && !route.path.contains('{')
+                && !matches!(first, Address::Unix(_) | Address::Ipc(_))
+            {
+                let keys = !route.settings.keys.is_empty();
+                process = Some((format!("ws://{base}{}", route.path), keys));
+            }
             let is_tcp = !matches!(first, Address::Unix(_) | Address::Ipc(_));
             if is_tcp && channel.is_none() && route.path == "/ch/{channel}" {
                 channel = Some(base.clone());
@@ -76,6 +87,7 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
         groups,
         channel,
         keys,
+        process,
     }
 }
 
@@ -181,6 +193,11 @@ impl StartUp {
             );
             _ = writeln!(out, "  {} sub{url}{key} news", invoked_as());
             _ = writeln!(out, "  curl{header} -d hello http://{base}/ch/news");
+        }
+        if let Some((url, keys)) = &self.process {
+            let key = if *keys { " --key KEY" } else { "" };
+            _ = writeln!(out, "\n{}", bold("See what a process says"));
+            _ = writeln!(out, "  {} sub{key} {url}", invoked_as());
         }
         if hint {
             out.push_str("\nCtrl-C drains and ends; twice ends at once.\n");

@@ -7,8 +7,10 @@ use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS,
 #[cfg(feature = "jsonrpc")]
 use super::nodes::{NODE_ANSWER_BYTES_MAX, calls_nodes, read_upstream};
 use super::origins::{origin_rules, origins};
+#[cfg(feature = "process")]
+use super::processes::read_process;
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
-use super::table::{GLOBAL, Global, ROUTE, RouteValues, SAME_ORIGIN};
+use super::table::{GLOBAL, Global, RouteValues, SAME_ORIGIN, route_settings};
 use super::value::COVERED;
 use super::{Config, Problem, Sandbox, machine, nearest};
 use crate::dialect::TaprOptions;
@@ -76,7 +78,11 @@ pub(super) fn values(record: &Record, section: &str) -> RouteValues {
         // As a node without a list: a page of this machine, and what is no browser. What a wallet signs is not for others.
         values.origins = vec!["http://localhost".to_owned()];
     }
-    for setting in ROUTE {
+    if section == "process" {
+        // It starts programs, and pages of anywhere come by in a browser.
+        values.origins = vec!["http://localhost".to_owned()];
+    }
+    for setting in route_settings() {
         if let Some(written) = written(record, section, setting.section, setting.name) {
             (setting.set)(&mut values, &written.value);
         }
@@ -289,6 +295,8 @@ impl Build<'_> {
                     }),
             );
         }
+        #[cfg(feature = "process")]
+        records.extend(self.flagged_routes(global));
         for own in &self.record.routes {
             let same = |r: &&mut RouteRecord| {
                 r.origin == Origin::Default && r.path == own.path && r.listener == own.listener
@@ -335,7 +343,7 @@ impl Build<'_> {
         {
             values.origins = vec![SAME_ORIGIN.to_owned()];
         }
-        for setting in ROUTE {
+        for setting in route_settings() {
             if let Some(written) = record.settings.get("", setting.name) {
                 (setting.set)(&mut values, &written.value);
             }
@@ -390,7 +398,7 @@ impl Build<'_> {
             settings.keys = settings.keys.parameter(&values.key_parameter);
         }
         let read = match record.dialect {
-            Dialect::JsonRpc => origin_rules,
+            Dialect::JsonRpc | Dialect::Process => origin_rules,
             _ => origins,
         };
         match read(&values.origins) {
@@ -406,6 +414,10 @@ impl Build<'_> {
         if record.dialect == Dialect::JsonRpc {
             read_upstream(&mut values.options, &mut wrong);
             values.options.jsonrpc.subscriptions_max = settings.session.subscriptions_max;
+        }
+        #[cfg(feature = "process")]
+        if record.dialect == Dialect::Process {
+            read_process(&mut values.options, &settings, &mut wrong);
         }
         let fine = wrong.0.is_empty();
         for (name, message) in wrong.0 {
@@ -499,7 +511,8 @@ fn check_keys(keys: &[String], wrong: &mut Wrong) {
 /// Settings that do not go together, or not with the dialect.
 fn check_settings(dialect: Dialect, settings: &RouteSettings, wrong: &mut Wrong) {
     let session = &settings.session;
-    if session.slow != SlowPolicy::Close && dialect != Dialect::PubSub {
+    let tells_of_gaps = dialect == Dialect::Process && session.slow == SlowPolicy::DropOldest;
+    if session.slow != SlowPolicy::Close && dialect != Dialect::PubSub && !tells_of_gaps {
         let message = if session.slow == SlowPolicy::DropOldest {
             "`slow` = \"drop_oldest\" needs a dialect that can tell of the gap (pubsub), and"
         } else {

@@ -5,7 +5,7 @@
 
 use super::document::{Item, Toml};
 use super::record::{File, Origin, unknown};
-use super::table::{ROUTE, RouteValues, Setting};
+use super::table::{RouteValues, Setting, route_settings};
 use super::value::{Value, quoted};
 use crate::hub::{ChannelOptions, SlowPolicy};
 
@@ -38,7 +38,7 @@ impl ChannelRecord {
 
 /// The setting of routes that `slow` stands in the place of.
 fn slow_setting() -> Option<&'static Setting<RouteValues>> {
-    ROUTE.iter().find(|setting| setting.name == SLOW)
+    route_settings().find(|setting| setting.name == SLOW)
 }
 
 fn slow_of(value: &Toml) -> Result<Option<SlowPolicy>, String> {

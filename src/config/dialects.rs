@@ -1,8 +1,13 @@
 //! The dialects by name: which there are, what they differ in, where they are served by default.
 
+#[cfg(feature = "process")]
+use super::processes::ProcessText;
+#[cfg(feature = "process")]
+use crate::dialect::ProcessOptions;
 use crate::dialect::{
     Admin, ChatOptions, EchoOptions, HieraChainOptions, PubSubOptions, TaprOptions,
 };
+use crate::hub::SlowPolicy;
 use crate::server::RouteSettings;
 use crate::ws::Subprotocols;
 
@@ -33,6 +38,8 @@ pub enum Dialect {
     TaprDebug,
     /// A gateway in front of Ethereum nodes.
     JsonRpc,
+    /// What programs say.
+    Process,
     /// `ok`.
     Health,
     /// `ready`, or not.
@@ -45,7 +52,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::HieraChain,
         Self::HieraChainStatus,
         Self::HieraChainPublish,
@@ -58,6 +65,7 @@ impl Dialect {
         Self::TaprClose,
         Self::TaprDebug,
         Self::JsonRpc,
+        Self::Process,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -79,6 +87,7 @@ impl Dialect {
             Self::TaprClose => "tapr-close",
             Self::TaprDebug => "tapr-debug",
             Self::JsonRpc => "jsonrpc",
+            Self::Process => "process",
             Self::Health => "health",
             Self::Ready => "ready",
             Self::Metrics => "metrics",
@@ -90,6 +99,7 @@ impl Dialect {
     pub(crate) fn missing_feature(self) -> Option<&'static str> {
         match self {
             Self::JsonRpc if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
+            Self::Process if !cfg!(feature = "process") => Some("process"),
             _ => None,
         }
     }
@@ -108,7 +118,13 @@ impl Dialect {
     pub fn speaks_websocket(self) -> bool {
         matches!(
             self,
-            Self::HieraChain | Self::PubSub | Self::Echo | Self::Chat | Self::Tapr | Self::JsonRpc
+            Self::HieraChain
+                | Self::PubSub
+                | Self::Echo
+                | Self::Chat
+                | Self::Tapr
+                | Self::JsonRpc
+                | Self::Process
         )
     }
 
@@ -153,6 +169,11 @@ impl Dialect {
                 settings.ping_grace_ms = 30_000;
                 settings.subprotocols = Subprotocols::None;
             }
+            // Lines are short and many. Of a log one wants the end: who is slow misses the middle, and is told.
+            "process" => {
+                settings.session.outbox_frames_max = 16 << 10;
+                settings.session.slow = SlowPolicy::DropOldest;
+            }
             _ => {}
         }
     }
@@ -180,7 +201,15 @@ impl Dialect {
 }
 
 /// The tables that belong to a dialect.
-pub(crate) const SECTIONS: [&str; 6] = ["hierachain", "pubsub", "chat", "echo", "tapr", "jsonrpc"];
+pub(crate) const SECTIONS: [&str; 7] = [
+    "hierachain",
+    "pubsub",
+    "chat",
+    "echo",
+    "tapr",
+    "jsonrpc",
+    "process",
+];
 
 /// Every dialect's own options.
 #[derive(Debug, Clone, Default)]
@@ -197,6 +226,11 @@ pub(crate) struct Options {
     /// The nodes' URLs as they were written.
     #[cfg(feature = "jsonrpc")]
     pub(crate) jsonrpc_upstream: Vec<String>,
+    #[cfg(feature = "process")]
+    pub(crate) process: ProcessOptions,
+    /// Command and mode as they were written.
+    #[cfg(feature = "process")]
+    pub(crate) process_text: ProcessText,
 }
 
 /// The listeners that are always there.

@@ -10,7 +10,7 @@ use super::build::{globals, values, written};
 use super::channels::{CHANNELS, SECTION as CHANNELS_SECTION};
 use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
 use super::record::{Origin, Record, origin_of};
-use super::table::{GLOBAL, ROUTE};
+use super::table::{GLOBAL, route_settings};
 use super::value::quoted;
 
 pub(super) fn print(config: &Config) -> String {
@@ -27,7 +27,7 @@ pub(super) fn print(config: &Config) -> String {
             let value = (setting.get)(&global).to_toml(setting.kind);
             entry(&mut out, setting.name, &value, &origin);
         }
-        for setting in ROUTE.iter().filter(|s| s.section == section) {
+        for setting in route_settings().filter(|s| s.section == section) {
             let origin = record.settings.origin(section, setting.name);
             let value = (setting.get)(&base).to_toml(setting.kind);
             entry(&mut out, setting.name, &value, &origin);
@@ -41,7 +41,7 @@ pub(super) fn print(config: &Config) -> String {
             entry(&mut out, setting.name, &value, &origin);
         }
         let of_dialect = values(record, section);
-        for setting in ROUTE {
+        for setting in route_settings() {
             let value = (setting.get)(&of_dialect);
             let own = setting.section == section;
             let differs =
@@ -125,7 +125,7 @@ fn routes(out: &mut String, config: &Config) {
             &quoted(record.dialect.name()),
             &record.origin,
         );
-        for setting in ROUTE {
+        for setting in route_settings() {
             if let Some(written) = record.settings.get("", setting.name) {
                 let value = written.value.to_toml(setting.kind);
                 entry(out, setting.name, &value, &written.origin);

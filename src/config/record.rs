@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
 use super::dialects::{Dialect, MAIN, SECTIONS};
 use super::document::{Item, Key, Table, Toml};
-use super::table::{GLOBAL, Global, ROUTE, RouteValues};
+use super::table::{GLOBAL, Global, RouteValues, route_settings};
 use super::value::{Kind, Value};
 use super::{Input, Problem, nearest};
 
@@ -71,7 +71,7 @@ impl Settings {
     }
 
     /// What is written later wins.
-    fn put(&mut self, section: &'static str, name: &'static str, written: Written) {
+    pub(super) fn put(&mut self, section: &'static str, name: &'static str, written: Written) {
         self.0.retain(|(s, n, _)| (*s, *n) != (section, name));
         self.0.push((section, name, written));
     }
@@ -168,7 +168,7 @@ fn known_in_route(dialect: Dialect) -> Vec<Known> {
 
 /// The settings of routes in any of these tables.
 fn of_routes(sections: [&str; 3]) -> Vec<Known> {
-    let route = ROUTE.iter().filter(|s| sections.contains(&s.section));
+    let route = route_settings().filter(|s| sections.contains(&s.section));
     route
         .map(|s| Known {
             name: s.name,
@@ -188,7 +188,7 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "limits",
     "log",
     "calls",
@@ -198,6 +198,7 @@ const TABLES: [&str; 9] = [
     "echo",
     "tapr",
     "jsonrpc",
+    "process",
 ];
 const LISTS: [&str; 2] = ["listener", "route"];
 const LISTENER_NAMES: [&str; 3] = ["name", "address", "proxy_protocol"];
@@ -584,7 +585,7 @@ pub(super) fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> St
     let mut message = format!("unknown {what} {name:?}{place}");
     let elsewhere = || {
         let global = GLOBAL.iter().map(|s| (s.section, s.name));
-        let route = ROUTE.iter().map(|s| (s.section, s.name));
+        let route = route_settings().map(|s| (s.section, s.name));
         global.chain(route).find(|(_, n)| *n == name)
     };
     if let Some(near) = nearest(name, names) {

@@ -3,8 +3,11 @@
 //! The rule: a default is written beside its field, never here. Reading, the environment, suggestions and
 //! `--print-config` all go by these two tables, so a setting is added in one line.
 
+pub(super) mod macros;
+
 use std::path::PathBuf;
 
+use self::macros::{choice, list, number, switch};
 use super::Sandbox;
 use super::dialects::Options;
 use super::value::{Kind, Value};
@@ -38,6 +41,12 @@ pub(crate) struct Global {
     pub(crate) listen: Vec<String>,
     pub(crate) control: Vec<String>,
     pub(crate) tapr: Vec<String>,
+    /// Programs to serve, as `NAME=COMMAND`.
+    #[cfg(feature = "process")]
+    pub(crate) exec: Vec<String>,
+    /// Files to follow, as `NAME=FILE`.
+    #[cfg(feature = "process")]
+    pub(crate) tail: Vec<String>,
     /// Read into `worker.proxies` once everything is known, as are the names of listeners.
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) proxy_protocol: Vec<String>,
@@ -57,6 +66,10 @@ impl Default for Global {
             control: vec!["localhost:2662".to_owned()],
             // Where its applications look for it.
             tapr: vec!["localhost:40010".to_owned()],
+            #[cfg(feature = "process")]
+            exec: Vec::new(),
+            #[cfg(feature = "process")]
+            tail: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             public_without_keys: false,
@@ -109,76 +122,22 @@ const UNAUTHORIZED: &str = "401";
 const FORBIDDEN: &str = "403";
 
 /// Thirty days: longer than any time-out makes sense, short enough for the wheel.
-const MS: u64 = 30 * 24 * 60 * 60 * 1000;
+pub(super) const MS: u64 = 30 * 24 * 60 * 60 * 1000;
 const COUNT: u64 = u32::MAX as u64;
 /// One message, body or outbox.
-const BYTES: u64 = 1 << 30;
+pub(super) const BYTES: u64 = 1 << 30;
 /// What all of them take together.
 const TOTAL_BYTES: u64 = 1 << 40;
-
-macro_rules! number {
-    ($section:literal, $name:literal, $min:literal, $max:expr, $($field:tt)+) => {
-        Setting {
-            section: $section,
-            name: $name,
-            kind: Kind::Number($min, $max),
-            get: |s| Value::number(s.$($field)+),
-            set: |s, value| value.store(&mut s.$($field)+),
-        }
-    };
-}
-
-macro_rules! switch {
-    ($section:literal, $name:literal, $($field:tt)+) => {
-        Setting {
-            section: $section,
-            name: $name,
-            kind: Kind::Switch,
-            get: |s| Value::Switch(s.$($field)+),
-            set: |s, value| {
-                s.$($field)+ = *value == Value::Switch(true);
-                true
-            },
-        }
-    };
-}
-
-macro_rules! list {
-    ($section:literal, $name:literal, $kind:expr, $($field:tt)+) => {
-        Setting {
-            section: $section,
-            name: $name,
-            kind: $kind,
-            get: |s| Value::List(s.$($field)+.clone()),
-            set: |s, value| {
-                s.$($field)+ = value.list();
-                true
-            },
-        }
-    };
-}
-
-/// Words that stand for values.
-macro_rules! choice {
-    ($section:literal, $name:literal, $($field:ident).+, $($word:literal = $value:path),+) => {
-        Setting {
-            section: $section,
-            name: $name,
-            kind: Kind::Choice(&[$($word),+]),
-            get: |s| Value::Text(match s.$($field).+ { $($value => $word),+ }.to_owned()),
-            set: |s, value| {
-                let meant = match value.text() { $($word => Some($value),)+ _ => None };
-                meant.map(|meant| s.$($field).+ = meant).is_some()
-            },
-        }
-    };
-}
 
 /// Settings of the whole server.
 pub(crate) const GLOBAL: &[Setting<Global>] = &[
     list!("", "listen", Kind::List, listen),
     list!("", "control", Kind::List, control),
     list!("tapr", "listen", Kind::List, tapr),
+    #[cfg(feature = "process")]
+    list!("", "exec", Kind::List, exec),
+    #[cfg(feature = "process")]
+    list!("", "tail", Kind::List, tail),
     list!("", "trusted_proxies", Kind::List, trusted_proxies),
     choice!(
         "",
@@ -337,9 +296,17 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
     ),
 ];
 
+/// Settings of routes, of every dialect.
+pub(crate) fn route_settings() -> impl Iterator<Item = &'static Setting<RouteValues>> {
+    let all = ROUTE.iter();
+    #[cfg(feature = "process")]
+    let all = all.chain(super::processes::SETTINGS);
+    all
+}
+
 /// Settings of routes. Those of `""` and `"limits"` hold for every route unless a dialect's table or the route
 /// itself says otherwise; the others are a dialect's own.
-pub(crate) const ROUTE: &[Setting<RouteValues>] = &[
+const ROUTE: &[Setting<RouteValues>] = &[
     list!("", "keys", Kind::Secrets, keys),
     Setting {
         section: "",
