@@ -29,10 +29,16 @@ pub(crate) fn state(pid: u32) -> Option<(char, u32)> {
 }
 
 /// The children of a process, zombies included.
-#[expect(dead_code, reason = "soon")]
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").unwrap();
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| state(*pid).is_some_and(|(_, of)| of == parent))
         .collect()
+}
+
+/// A number of a line like `VmRSS:  1234 kB` or `wchar: 1234`.
+pub(crate) fn number(pid: u32, file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
