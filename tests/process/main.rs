@@ -7,5 +7,6 @@ mod links;
 mod machine;
 #[path = "../program/mod.rs"]
 mod program;
+mod remote;
 mod rig;
 mod shared;
