@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -369,7 +369,7 @@ impl Node {
     /// Comes up, at the same address as before.
     pub(crate) fn revive(&mut self) {
         self.shared.stopping.store(false, Ordering::Release);
-        let tcp = TcpListener::bind(("127.0.0.1", self.port.number)).unwrap();
+        let tcp = self.port.listen();
         let unix = UnixListener::bind(self.path()).unwrap();
         let shared = self.shared.clone();
         self.threads.push(spawn(move || {

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
@@ -287,6 +287,14 @@ impl Port {
             _reserved: socket,
             number,
         }
+    }
+
+    /// Listens there. A child that is just being started may still have the listener that was closed before.
+    #[track_caller]
+    pub(crate) fn listen(&self) -> TcpListener {
+        eventually("a free port", || {
+            TcpListener::bind(("127.0.0.1", self.number)).ok()
+        })
     }
 }
 

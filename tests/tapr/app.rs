@@ -100,7 +100,7 @@ impl App {
         port: &Port,
         behave: impl Fn(&Callback) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port.number)).unwrap();
+        let listener = port.listen();
         let shared = Arc::new(Shared {
             behave: Mutex::new(Arc::new(Box::new(behave))),
             stopping: AtomicBool::new(false),
