@@ -496,14 +496,20 @@ impl Hub {
         suspects
     }
 
-    /// Takes the sessions that have drained, as far as they are still open.
+    /// Takes the sessions that have drained, as far as they are still open. One for which something waits again (it may
+    /// be a reply that was gathered at the time) goes on being awaited.
     pub(crate) fn take_drained(&mut self) -> Vec<u32> {
-        let drained = std::mem::take(&mut self.drained).into_iter();
-        let open = drained.filter(|(index, generation)| {
+        let mut drained = std::mem::take(&mut self.drained);
+        drained.retain(|(index, generation)| {
             let session = self.sessions.get(*index as usize);
-            session.is_some_and(|s| s.generation == *generation && s.is_open())
+            let session = session.filter(|s| s.generation == *generation && s.is_open());
+            let waits = session.is_some_and(|session| !session.waits.is_nothing());
+            if waits {
+                self.awaited.insert(*index);
+            }
+            session.is_some() && !waits
         });
-        open.map(|(index, _)| index).collect()
+        drained.into_iter().map(|(index, _)| index).collect()
     }
 
     /// Takes the closes that were decided since the last call.

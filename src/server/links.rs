@@ -26,6 +26,9 @@ use crate::ws::{self, CloseCode, Event, Limits, Message, OpCode, Role, WebSocket
 #[cfg(feature = "process")]
 use {super::processes::Running, crate::hub::Ordered};
 
+#[cfg(feature = "process")]
+const PROCESS_READ_BYTES: usize = 64 << 10;
+
 /// What the worker keeps of a link beside its connection.
 #[derive(Debug)]
 pub(crate) struct Linked {
@@ -109,6 +112,16 @@ impl Linked {
     #[cfg(feature = "process")]
     pub(super) fn is_process(&self) -> bool {
         matches!(*self.dial.target, LinkTarget::Process(_))
+    }
+
+    /// Most bytes of one read. What a process says may have to wait for somebody who does not take it, and then this
+    /// much of it is kept.
+    fn room(&self) -> usize {
+        match *self.dial.target {
+            #[cfg(feature = "process")]
+            LinkTarget::Process(_) => PROCESS_READ_BYTES,
+            _ => usize::MAX,
+        }
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -246,7 +259,8 @@ impl Core {
             return (Fate::Keep, 0);
         }
         let mut receive = std::mem::take(&mut self.receive);
-        let outcome = read_some(connection, &mut receive, self.now);
+        let room = linked.room().min(receive.len());
+        let outcome = read_some(connection, &mut receive[..room], self.now);
         let mut result = (Fate::Keep, 0);
         if let Phase::Link(linked) = &mut connection.phase {
             result = match outcome {

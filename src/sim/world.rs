@@ -532,6 +532,13 @@ impl Inner {
     /// Begins the connections that the worker wants. Some failures are known at once.
     fn connect_wanted(&mut self) {
         while let Some(want) = self.worker.next_want() {
+            // No program runs in this world.
+            #[cfg(feature = "process")]
+            if let Place::Process(..) = want.place {
+                self.worker.not_connected(want.id, self.now);
+                self.again |= self.worker.has_work();
+                continue;
+            }
             let key = self.worker.next_key();
             let is_unix = matches!(want.place, Place::Unix(_));
             let socket = if want.id.is_link() {

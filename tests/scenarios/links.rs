@@ -14,6 +14,8 @@ struct Relay {
     dial: Dial,
     links: HashMap<LinkId, ConnId>,
     diary: Rc<RefCell<Vec<String>>>,
+    /// It pauses behind each message, until the client wants the next one.
+    one_by_one: bool,
 }
 
 impl Relay {
@@ -36,9 +38,22 @@ impl Handler for Relay {
         };
         if message == Message::Text("enough") {
             cx.link_close(link);
+        } else if message == Message::Text("one by one") {
+            self.one_by_one = true;
+        } else if message == Message::Text("next") {
+            cx.link_pause(link, false);
+        } else if message == Message::Text("tell me") {
+            cx.send(Message::Binary(&[0; 1000]));
+            assert!(cx.id().is_some_and(|id| cx.tell_when_drained(id)));
+            cx.send_text("told later");
         } else if !cx.link_send(link, message) {
             cx.send_text("not sent");
         }
+    }
+
+    fn on_drained(&mut self, cx: &mut Context<'_>) {
+        assert_eq!(cx.buffered(), 0);
+        self.diary.borrow_mut().push("drained".to_owned());
     }
 
     fn on_close(&mut self, cx: &mut Context<'_>, _: CloseInfo<'_>) {
@@ -52,6 +67,7 @@ impl Handler for Relay {
         let text = match event {
             LinkEvent::Open => "open".to_owned(),
             LinkEvent::Message(message) => {
+                cx.link_pause(link, self.one_by_one);
                 format!("got {}", String::from_utf8_lossy(message.as_bytes()))
             }
             LinkEvent::Closed(end) => {
@@ -79,6 +95,7 @@ fn house(target: LinkTarget, change: impl FnOnce(&mut Dial)) -> House {
         dial,
         links: HashMap::new(),
         diary: diary.clone(),
+        one_by_one: false,
     };
     world.route("/", || relay);
     let node = world.node();
@@ -299,4 +316,63 @@ fn a_drain_does_not_wait_for_links() {
     assert!(house.world.is_drained());
     assert_eq!(texts(&mut client)[0], "open");
     assert_eq!(LinkEnd::Ours.name(), "link_ended");
+}
+
+#[test]
+fn a_paused_link_says_nothing_more_until_it_is_wanted() {
+    for target in [websocket(), values()] {
+        let mut house = house(target.clone(), |_| {});
+        let mut client = house.world.connect("/");
+        assert_eq!(texts(&mut client), ["open"], "{target}");
+        client.send_text("one by one");
+        client.send_text("enter");
+        assert!(texts(&mut client).is_empty());
+        for text in ["1", "2", "3"] {
+            house.node.say(text);
+        }
+        assert_eq!(texts(&mut client), ["got 1"], "{target}");
+        // However long that takes: it is we who do not listen.
+        house.world.advance_ms(120_000);
+        assert!(texts(&mut client).is_empty(), "{target}");
+        for text in ["got 2", "got 3"] {
+            client.send_text("next");
+            assert_eq!(texts(&mut client), [text], "{target}");
+        }
+        // One that is left is heard to its end, and nobody waits for it.
+        house.node.say("4");
+        client.send_text("enough");
+        assert_eq!(
+            texts(&mut client).last().map(String::as_str),
+            Some("link_ended")
+        );
+        leaves_nothing(house, client);
+    }
+}
+
+#[test]
+fn a_handler_is_told_once_when_nothing_waits_any_more() {
+    let mut house = house(websocket(), |_| {});
+    let mut client = house.world.connect("/");
+    assert_eq!(texts(&mut client), ["open"]);
+    let drained = |house: &House| {
+        let diary = house.diary.borrow();
+        diary.iter().filter(|line| *line == "drained").count()
+    };
+    // Nothing waits for it: that is told as well.
+    client.send_text("tell me");
+    house.world.advance_ms(100);
+    assert_eq!(drained(&house), 1);
+    client.stop_reading();
+    for _ in 0..200 {
+        client.send_text("tell me");
+    }
+    house.world.advance_ms(100);
+    let before = drained(&house);
+    client.send_text("tell me");
+    house.world.advance_ms(100);
+    assert_eq!(drained(&house), before, "it does not read");
+    client.resume_reading();
+    house.world.advance_ms(100);
+    assert_eq!(drained(&house), before + 1);
+    leaves_nothing(house, client);
 }
