@@ -58,10 +58,13 @@ pub(super) fn start_up(config: &Config, bound: &[(u16, Address)]) -> StartUp {
             } else {
                 "http"
             };
-            urls.push((
-                format!("{scheme}://{base}{}", route.path),
-                route.dialect.name(),
-            ));
+            let url = match first {
+                // A stream of values has no path, and leads to one route.
+                Address::Ipc(_) if route.path == "/" => first.to_string(),
+                Address::Ipc(_) => continue,
+                _ => format!("{scheme}://{base}{}", route.path),
+            };
+            urls.push((url, route.dialect.name()));
             if process.is_none()
                 && route.dialect == Dialect::Process
                 && !route.path.contains('{')
