@@ -130,11 +130,12 @@ fn slow_viewers_miss_lines_and_are_told() {
     );
     let rig = Rig::route("/x", &lines);
     let mut viewer = rig.connect("/x");
-    // It reads nothing until the process has ended.
+    // It runs; from now on nothing is read until it has ended.
+    assert!(text(&mut viewer).starts_with("1 "));
     rig.has_no_children();
     let (texts, code) = to_the_end(&mut viewer);
     assert_eq!(code, 1000);
-    let (mut seen, mut missed, mut last) = (0, 0, None);
+    let (mut seen, mut missed, mut last) = (1, 0, Some(1));
     for line in &texts {
         let first = line.split(' ').next().unwrap();
         if let Some(dropped) = first.strip_prefix('[') {
