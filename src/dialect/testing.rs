@@ -1,8 +1,10 @@
 //! A house for dialects: a real hub, handlers behind routes and guests that read what waits for them, without a
 //! worker. Closes are carried out and timers fire as the worker would do it.
 
+#[cfg(any(test, feature = "jsonrpc"))]
 mod links;
 
+#[cfg(any(test, feature = "jsonrpc"))]
 pub(super) use links::Dialled;
 
 use std::collections::VecDeque;
