@@ -650,5 +650,13 @@ const ROUTE: &[Setting<RouteValues>] = &[
     #[cfg(feature = "jsonrpc")]
     list!("jsonrpc", "deny", Kind::List, options.jsonrpc.deny),
     #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "gap_heads_max",
+        0,
+        1000,
+        options.jsonrpc.gap_heads_max
+    ),
+    #[cfg(feature = "jsonrpc")]
     switch!("jsonrpc", "head_number", options.jsonrpc.head_number),
 ];

@@ -503,6 +503,32 @@ fn every_kind_of_subscription() {
 
 /// Everybody whose node stays away is told to go and look for another one.
 #[test]
+fn et_9_heads_that_were_missed_are_told_if_that_is_wanted() {
+    let mut node = Node::start();
+    let gateway = Gateway::start_with(&[node.ws()], "gap_heads_max = 10");
+    let mut all = watchers(&gateway, 10);
+    let before = node.mine();
+    for (wallet, name) in &mut all {
+        assert_eq!(wallet.head(name), before);
+    }
+    node.kill();
+    node.silently_mine(3);
+    node.revive();
+    node.await_subscriptions(1);
+    let after = node.mine();
+    assert_eq!(after, before + 4);
+    for (wallet, name) in &mut all {
+        for number in before + 1..=after {
+            let (of, head) = wallet.news();
+            assert_eq!((&of, self::number(&head["number"])), (&*name, number));
+            assert!(head.get("transactions").is_none() && head["logsBloom"].is_string());
+        }
+        wallet.hears_nothing();
+    }
+    assert_eq!(node.count("eth_getBlockByNumber"), 3);
+}
+
+#[test]
 fn et_9_a_node_that_stays_away_ends_its_clients() {
     let mut node = Node::start();
     let gateway = Gateway::start_with(&[node.ws()], "away_ms_max = 500");

@@ -69,6 +69,7 @@ impl World {
             calls_per_second: 10,
             deny: vec!["debug_*".to_owned()],
             head_number: true,
+            gap_heads_max: 2,
             ..JsonRpcOptions::default()
         });
         let route = house.route("/", gateway.clone());

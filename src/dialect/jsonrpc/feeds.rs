@@ -18,6 +18,7 @@ use slab::Slab;
 
 use super::super::members::{members_any_depth, push_string};
 use super::Asker;
+use super::gap::Gap;
 use super::gateway::{Answered, Gateway};
 use super::jobs::SlotState;
 use super::judge::{Verdict, refused};
@@ -45,6 +46,7 @@ pub(super) struct Feeds {
     early_bytes: usize,
     /// The number of the latest head, while the node sends heads.
     pub(super) head_number: Option<Box<str>>,
+    pub(super) gap: Gap,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,7 @@ struct Subscriber {
     id: Box<str>,
 }
 
-const HEADS: &str = "[\"newHeads\"]";
+pub(super) const HEADS: &str = "[\"newHeads\"]";
 const NEWS: &str =
     "{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{\"subscription\":\"";
 
@@ -127,6 +129,7 @@ impl Feeds {
         self.by_id = Names::default();
         self.forget_early();
         self.head_number = None;
+        self.gap.lost();
         for (_, feed) in &mut self.slab {
             if let State::Live(_) = feed.state {
                 feed.state = State::Lost;
@@ -366,6 +369,7 @@ impl Gateway {
         }
         if *feed.key == *HEADS {
             self.feeds.head_number = None;
+            self.feeds.gap.forget();
         }
         match feed.state {
             State::Live(id) => {
@@ -442,7 +446,7 @@ impl Gateway {
     /// News of the node; `id` as the node wrote it.
     pub(super) fn on_news(&mut self, cx: &mut Context<'_>, id: &str, result: &str) {
         match self.feeds.by_id.get(id) {
-            Some(at) => self.tell(cx, at, result),
+            Some(at) => self.tell_of(cx, at, result),
             // It may be one whose answer comes right behind.
             None if self.feeds.asked > 0 => {
                 let bytes = self.feeds.early_bytes + id.len() + result.len();
@@ -461,7 +465,7 @@ impl Gateway {
     fn tell_early(&mut self, cx: &mut Context<'_>, at: u32, id: &str) {
         for (of, result) in std::mem::take(&mut self.feeds.early) {
             if *of == *id {
-                self.tell(cx, at, &result);
+                self.tell_of(cx, at, &result);
             } else if self.feeds.asked > 0 {
                 self.feeds.early.push((of, result));
             }
@@ -474,8 +478,18 @@ impl Gateway {
         self.feeds.early_bytes = bytes.sum();
     }
 
+    /// News of a feed; heads may have to wait for those before them.
+    fn tell_of(&mut self, cx: &mut Context<'_>, at: u32, result: &str) {
+        let feed = self.feeds.slab.get(at as usize);
+        if feed.is_some_and(|feed| self.fills_gaps(&feed.key)) {
+            self.tell_head(cx, at, result);
+        } else {
+            self.tell(cx, at, result);
+        }
+    }
+
     /// News for everybody who is subscribed.
-    fn tell(&mut self, cx: &mut Context<'_>, at: u32, result: &str) {
+    pub(super) fn tell(&mut self, cx: &mut Context<'_>, at: u32, result: &str) {
         let Some(feed) = self.feeds.slab.get(at as usize) else {
             return;
         };

@@ -183,6 +183,10 @@ impl Gateway {
                 self.feed_answered(cx, feed, answered);
                 None
             }
+            Question::Head(feed) => {
+                self.head_answered(cx, feed, answered);
+                None
+            }
             Question::Orphan => {
                 if let Answered::Result(id) = answered {
                     self.give_back(cx, id);

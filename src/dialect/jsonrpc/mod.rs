@@ -9,6 +9,7 @@
 //! | `pending.rs` | what the node was asked, and until when |
 //! | `upstream.rs` | the link to the node: dialling, back-off, endpoints in order |
 //! | `feeds.rs` | subscriptions of the node, shared by clients |
+//! | `gap.rs` | heads that were missed while the link was away |
 //! | `filter.rs` | what is subscribed to, in one spelling |
 //! | `policy.rs` | what may be called, how often, and what is answered from before |
 //! | `side_door.rs` | plain HTTP |
@@ -21,12 +22,13 @@
 //!
 //! **What a client may rely on.** Whatever it asks with an id is answered once, by the node or by an error that says
 //! why not. The order of answers is open, as it is on a node, but within a batch. When the node goes away and comes
-//! back, subscriptions keep their ids; what happened meanwhile is not sent again. When it stays away too long, or does
+//! back, subscriptions keep their ids; what happened meanwhile is not sent again (but heads, with `gap_heads_max`). When it stays away too long, or does
 //! not renew a subscription, clients are closed with 1013: their libraries know what to do then.
 
 mod endpoint;
 mod feeds;
 mod filter;
+mod gap;
 mod gateway;
 mod jobs;
 mod judge;
@@ -78,6 +80,8 @@ pub struct JsonRpcOptions {
     pub allow: Vec<String>,
     /// Methods that may not be called, whatever is allowed.
     pub deny: Vec<String>,
+    /// Heads that are asked for and told when the link was away, at most; 0: none, clients see a number jump. 0.
+    pub gap_heads_max: u64,
     /// Answer `eth_blockNumber` from the latest head while somebody is subscribed to heads. Off: a node may know a
     /// later one.
     pub head_number: bool,
@@ -99,6 +103,7 @@ impl Default for JsonRpcOptions {
             away_ms_max: 60_000,
             allow: Vec::new(),
             deny: Vec::new(),
+            gap_heads_max: 0,
             head_number: false,
         }
     }

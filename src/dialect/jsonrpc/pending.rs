@@ -32,6 +32,8 @@ pub(super) enum Question {
     },
     /// A subscription.
     Feed(u32),
+    /// A head that the clients of this feed have missed.
+    Head(u32),
     /// A subscription that nobody waits for any more: it is given back when it comes.
     Orphan,
 }

@@ -196,3 +196,91 @@ fn the_node_is_left_alone_when_nobody_is_there() {
     assert!(rig.house.dialled().is_empty());
     rig.ends();
 }
+
+/// A head of this number.
+fn head(number: u64) -> String {
+    format!("{{\"parentHash\":\"0xp\",\"number\":\"0x{number:x}\",\"hash\":\"0xh\"}}")
+}
+
+/// The same as a block of the node, which has more to say.
+fn block(number: u64) -> String {
+    format!(
+        "{{\"hash\":\"0xh\",\"number\":\"0x{number:x}\",\"parentHash\":\"0xp\",\"transactions\":[\"0x1\"],\"size\":\"0x9\"}}"
+    )
+}
+
+/// A client of heads, of which the last was number 5, on a node that went away and came back.
+fn after_an_outage(most: u64) -> (Rig, Id, String) {
+    let mut rig = Rig::open_with(JsonRpcOptions {
+        gap_heads_max: most,
+        ..options()
+    });
+    let client = rig.join();
+    let id = rig.subscribes(client);
+    rig.node_says(&news("0xfeed", &head(5)));
+    assert_eq!(rig.one(client), news(&id, &head(5)));
+    rig.node_goes();
+    rig.house.pass(250);
+    rig.node_opens();
+    let (own, _) = rig.question();
+    rig.node_answers(&own, "\"0xnew\"");
+    (rig, client, id)
+}
+
+#[test]
+fn heads_that_were_missed_are_told_in_their_order() {
+    let (mut rig, client, id) = after_an_outage(10);
+    rig.node_says(&news("0xnew", &head(8)));
+    for number in [6, 7] {
+        let (own, asked) = rig.question();
+        let params = format!("\"eth_getBlockByNumber\",\"params\":[\"0x{number:x}\",false]");
+        assert!(asked.contains(&params), "{asked}");
+        if number == 6 {
+            // The next one comes meanwhile, and waits too.
+            rig.node_says(&news("0xnew", &head(9)));
+            assert_eq!(rig.got(client), [""; 0]);
+        }
+        rig.node_answers(&own, &block(number));
+    }
+    let expected = [6, 7, 8, 9].map(|number| news(&id, &head(number)));
+    assert_eq!(rig.got(client), expected);
+    rig.node_says(&news("0xnew", &head(12)));
+    assert_eq!(
+        rig.one(client),
+        news(&id, &head(12)),
+        "a jump of the node's own"
+    );
+    rig.ends();
+}
+
+#[test]
+fn a_gap_is_filled_as_far_as_is_allowed_and_possible() {
+    // Two at most: the newest.
+    let (mut rig, client, id) = after_an_outage(2);
+    rig.node_says(&news("0xnew", &head(20)));
+    let (own, asked) = rig.question();
+    assert!(asked.contains("\"0x12\""), "{asked}");
+    rig.node_answers(&own, &block(18));
+    let (own, _) = rig.question();
+    // The node does not have it.
+    rig.node_answers(&own, "null");
+    let expected = [18, 20].map(|number| news(&id, &head(number)));
+    assert_eq!(rig.got(client), expected);
+    rig.ends();
+    // The node goes away again meanwhile.
+    let (mut rig, client, id) = after_an_outage(10);
+    rig.node_says(&news("0xnew", &head(8)));
+    rig.question();
+    rig.node_goes();
+    assert_eq!(
+        rig.one(client),
+        news(&id, &head(8)),
+        "what it has said is told"
+    );
+    rig.ends();
+    // Nothing was missed, or nobody knows: nothing is asked.
+    let (mut rig, client, id) = after_an_outage(10);
+    rig.node_says(&news("0xnew", &head(6)));
+    assert_eq!(rig.one(client), news(&id, &head(6)));
+    rig.ends();
+}
