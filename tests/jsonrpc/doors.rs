@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dunlin::net::{Client, ClientError, http_request};
@@ -136,6 +137,56 @@ fn et_15_origins() {
     assert!(connect("https://app").is_ok());
     let mut wallet = gateway.connect();
     wallet.hears_nothing();
+    gateway.stop();
+}
+
+/// What a browser asks before a page may call, and what it looks for in the answer; by curl.
+#[test]
+fn et_15_pages_may_call_by_http_if_their_origin_may() {
+    let node = Node::start();
+    let gateway = Gateway::start(&[node.ws()]);
+    let curl = |origin: &str, more: &[&str]| {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--include", "--max-time", "60"])
+            .args(["--header", &format!("Origin: {origin}")])
+            .args(more)
+            .arg(gateway.http())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let preflight = [
+        "--request",
+        "OPTIONS",
+        "--header",
+        "Access-Control-Request-Method: POST",
+    ];
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"test_echo","params":[1]}"#;
+    let post = ["--header", "Content-Type: application/json", "--data", call];
+    // A gateway without a list takes pages of this machine, whatever their port.
+    let allowed = "Access-Control-Allow-Origin: http://localhost:3000\r\n";
+    let answer = curl("http://localhost:3000", &preflight);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(allowed),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("Access-Control-Allow-Headers: Content-Type\r\n"),
+        "{answer}"
+    );
+    let answer = curl("http://localhost:3000", &post);
+    assert!(answer.contains(allowed), "{answer}");
+    assert!(
+        answer.ends_with(r#"{"jsonrpc":"2.0","id":1,"result":[1]}"#),
+        "{answer}"
+    );
+    for ask in [&preflight[..], &post] {
+        let answer = curl("https://evil.example", ask);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(!answer.contains("Access-Control"), "{answer}");
+    }
     gateway.stop();
 }
 

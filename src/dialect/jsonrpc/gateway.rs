@@ -18,7 +18,7 @@ use super::message::{
 use super::pending::{Pending, Question};
 use super::policy::{Allowance, KEPT};
 use super::upstream::{Loss, Upstream};
-use super::{Asker, JsonRpcOptions};
+use super::{Asker, JsonRpcOptions, side_door};
 use crate::http::Response;
 use crate::hub::{CallError, ConnId, Context, LinkEnd, LinkEvent, LinkId, Outcome, Ticket};
 use crate::ws::{CloseCode, Message};
@@ -33,6 +33,8 @@ pub(super) struct Gateway {
     pub(super) jobs: Slab<Job>,
     /// Answers that stay the same while the node does.
     pub(super) kept: [Option<Box<str>>; KEPT.len()],
+    /// Requests of web pages that wait for an answer, and the pages' origins.
+    pub(super) pages: Vec<(Ticket, String)>,
     /// When the next timer fires.
     armed_ms: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Gateway {
             members: Slab::new(),
             jobs: Slab::new(),
             kept: [const { None }; KEPT.len()],
+            pages: Vec::new(),
             armed_ms: None,
         }
     }
@@ -170,7 +173,7 @@ impl Gateway {
                 keep(kept);
                 self.done(asker);
                 if asker.is_there(cx) {
-                    reply(cx, asker, &answer(&id, &answered.tail()));
+                    self.reply(cx, asker, &answer(&id, &answered.tail()));
                 }
                 None
             }
@@ -368,9 +371,17 @@ impl Gateway {
     }
 }
 
-pub(super) fn reply(cx: &mut Context<'_>, asker: Asker, text: &str) {
-    match asker {
-        Asker::Session { id, .. } => _ = cx.send_to(id, Message::Text(text)),
-        Asker::Request(ticket) => cx.reply(ticket, Response::json(200, text)),
+impl Gateway {
+    /// An answer leaves.
+    pub(super) fn reply(&mut self, cx: &mut Context<'_>, asker: Asker, text: &str) {
+        match asker {
+            Asker::Session { id, .. } => _ = cx.send_to(id, Message::Text(text)),
+            Asker::Request(ticket) => {
+                let asked = self.pages.iter().position(|(asked, _)| *asked == ticket);
+                let page = asked.map(|at| self.pages.swap_remove(at).1);
+                let response = Response::json(200, text);
+                cx.reply(ticket, side_door::for_page(response, page));
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@
 //! ```
 
 use super::Asker;
-use super::gateway::{Gateway, Heard, reply};
+use super::gateway::{Gateway, Heard};
 use super::judge::Verdict;
 use super::message::{
     ANSWER, BATCH_TOO_LARGE, Call, EMPTY_BATCH, Failure, INVALID_REQUEST, LIMIT_EXCEEDED,
@@ -269,7 +269,7 @@ impl Gateway {
             .is_some_and(|job| job.missing == 0);
         if is_whole && let Some((asker, text)) = self.complete(cx, job) {
             self.done(asker);
-            reply(cx, asker, &text);
+            self.reply(cx, asker, &text);
         }
     }
 

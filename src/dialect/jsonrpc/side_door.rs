@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `GET`, `HEAD` without query and body | 200, empty: a load balancer looks whether somebody is there |
 //! | `PUT`, `DELETE` | 405 |
-//! | `OPTIONS` | 200, empty |
+//! | `OPTIONS` | 200, empty; where a browser asks whether a page may, what it may (CORS) |
 //! | another content type than JSON's three | 415 |
 //! | anything else | a message; its answer comes with 200, also where it is an error |
+//!
+//! Pages of the route's `origins` may read the answers.
 
 use super::Asker;
 use super::gateway::{Gateway, Heard};
@@ -20,11 +22,35 @@ const CONTENT_TYPES: [&str; 3] = [
     "application/jsonrequest",
 ];
 
+/// Seconds for which a browser need not ask again whether it may.
+const PREFLIGHT_SECONDS: &str = "600";
+
+/// An answer as the page that has asked may read it. Its origin is one of the route's, or the request would not be here.
+pub(super) fn for_page(response: Response, origin: Option<String>) -> Response {
+    match origin {
+        Some(origin) => response
+            .header("Access-Control-Allow-Origin", origin)
+            .header("Vary", "Origin"),
+        None => response,
+    }
+}
+
 pub(super) fn on_request(
     gateway: &mut Gateway,
     cx: &mut Context<'_>,
     request: &Request<'_>,
 ) -> Reply {
+    let origin = request.header("Origin").map(str::to_owned);
+    match take(gateway, cx, request) {
+        Reply::Now(response) => for_page(response, origin).into(),
+        Reply::Later(ticket) => {
+            gateway.pages.extend(origin.map(|origin| (ticket, origin)));
+            Reply::Later(ticket)
+        }
+    }
+}
+
+fn take(gateway: &mut Gateway, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
     let method = request.method();
     let is_bare = request.body.is_empty() && !request.head.target().contains('?');
     if matches!(method, "GET" | "HEAD") && is_bare {
@@ -34,6 +60,13 @@ pub(super) fn on_request(
         cx.count_refusal("bad_request");
         let response = Response::text(405, "method not allowed\n");
         return response.header("Allow", "GET, HEAD, POST, OPTIONS").into();
+    }
+    if method == "OPTIONS" && request.header("Access-Control-Request-Method").is_some() {
+        return Response::new(200)
+            .header("Access-Control-Allow-Methods", "POST, GET")
+            .header("Access-Control-Allow-Headers", "Content-Type")
+            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
+            .into();
     }
     if method != "OPTIONS" && !is_json(request.header("Content-Type")) {
         cx.count_refusal("bad_request");

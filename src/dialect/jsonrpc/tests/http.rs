@@ -216,3 +216,45 @@ fn plain_calls_go_by_http_while_there_is_no_link() {
     assert_eq!(rig.one(client), news(&id, r#"{"number":"0x1"}"#));
     rig.ends();
 }
+
+#[test]
+fn pages_of_the_routes_origins_may_read_the_answers() {
+    let mut rig = Rig::open();
+    let page = ("Origin", "http://localhost:3000");
+    let allowed = |response: &Response| {
+        let of = |name: &str| {
+            let found = response.headers.iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| value.to_string())
+        };
+        (
+            of("Access-Control-Allow-Origin"),
+            of("Access-Control-Allow-Methods"),
+        )
+    };
+    let origin = Some(page.1.to_owned());
+    let preflight = [page, ("Access-Control-Request-Method", "POST")];
+    let answer = rig.house.asks(rig.route, "OPTIONS", "/", &preflight, b"");
+    let methods = Some("POST, GET".to_owned());
+    assert_eq!(
+        allowed(&answer.expect("at once")),
+        (origin.clone(), methods)
+    );
+    // At once, and later.
+    let json = [page, JSON[0]];
+    let answer = rig.house.asks(rig.route, "POST", "/", &json, b"[]");
+    assert_eq!(allowed(&answer.expect("at once")), (origin.clone(), None));
+    let asked = call("1", "eth_a");
+    for (headers, expected) in [(&json[..], origin), (JSON, None)] {
+        let ticket = rig
+            .house
+            .asks(rig.route, "POST", "/", headers, asked.as_bytes());
+        let ticket = ticket.expect_err("the node is asked");
+        let (own, _) = rig.question();
+        rig.node_answers(&own, "1");
+        let (of, answer) = rig.house.answers().remove(0);
+        assert_eq!(of, ticket);
+        assert_eq!(text(&answer), (200, &*result("1", "1")));
+        assert_eq!(allowed(&answer), (expected, None));
+    }
+    rig.ends();
+}
