@@ -30,7 +30,9 @@ fn required_means_required() {
         return;
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    // What the tests are told by variables is none of the program's settings.
     command
+        .env_clear()
         .args([
             "--listen",
             "127.0.0.1:0",
@@ -62,7 +64,9 @@ fn required_means_required() {
 #[test]
 fn required_starts_where_everything_is_there() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    // What the tests are told by variables is none of the program's settings.
     command
+        .env_clear()
         .args([
             "--listen",
             "127.0.0.1:0",
