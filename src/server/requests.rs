@@ -492,7 +492,7 @@ impl Core {
         if status == 401 {
             response = response.header("WWW-Authenticate", "Bearer");
         }
-        self.refuse(http, head, response, error.name(), None);
+        self.refuse(http, head, response, error.name(), Some(error.detail()));
     }
 
     fn refuse_route(&mut self, http: &mut Http, head: &Head, no_route: NoRoute) {
