@@ -249,7 +249,17 @@ fn unknown_flag(name: &str) -> String {
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<OsString, String> {
     parser
         .value()
-        .map_err(|_| format!("--{name} wants a value"))
+        .map_err(|_| format!("--{name} wants a value{}", values_of(name)))
+}
+
+/// The values of a flag that has few.
+fn values_of(name: &str) -> &'static str {
+    match name {
+        "sandbox" => ": true, false or required",
+        "log-format" => ": text or json",
+        "log-level" => ": off, error, warn or info",
+        _ => "",
+    }
 }
 
 fn string(text: OsString) -> Result<String, String> {
@@ -335,6 +345,10 @@ mod tests {
             "unknown command \"serv\", did you mean \"serve\"?"
         );
         assert_eq!(error(&["--listen"]), "--listen wants a value");
+        assert_eq!(
+            error(&["--sandbox"]),
+            "--sandbox wants a value: true, false or required"
+        );
         assert_eq!(
             error(&["sub"]),
             "sub wants a channel or a URL: dunlin sub news"

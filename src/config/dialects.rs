@@ -97,11 +97,7 @@ impl Dialect {
 
     /// The feature that a dialect needs and this build does not have.
     pub(crate) fn missing_feature(self) -> Option<&'static str> {
-        match self {
-            Self::JsonRpc if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
-            Self::Process if !cfg!(feature = "process") => Some("process"),
-            _ => None,
-        }
+        missing_feature_of(self.section(), "")
     }
 
     /// The table its settings stand in.
@@ -197,6 +193,15 @@ impl Dialect {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// The feature that a setting of a table needs and this build does not have.
+pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static str> {
+    match (section, name) {
+        ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
+        ("process", _) | ("", "exec" | "tail") if !cfg!(feature = "process") => Some("process"),
+        _ => None,
     }
 }
 

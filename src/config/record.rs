@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
-use super::dialects::{Dialect, MAIN, SECTIONS};
+use super::dialects::{Dialect, MAIN, SECTIONS, missing_feature_of};
 use super::document::{Item, Key, Table, Toml};
 use super::table::{GLOBAL, Global, RouteValues, route_settings};
 use super::value::{Kind, Value};
@@ -421,7 +421,10 @@ impl File<'_> {
             } else {
                 format!(" in [{section}]")
             };
-            let message = unknown("key", name, &names, &place);
+            let message = match missing_feature_of(section, name) {
+                Some(feature) => not_in_this_build(&format!("{name:?}{place}"), feature),
+                None => unknown("key", name, &names, &place),
+            };
             self.problem(key.at, message);
             return;
         };
@@ -539,9 +542,7 @@ impl File<'_> {
         };
         if let Some(feature) = dialect.missing_feature() {
             let name = dialect.name();
-            let message = format!(
-                "dialect {name:?} is not in this build: `cargo build --release --features {feature}` has it"
-            );
+            let message = not_in_this_build(&format!("dialect {name:?}"), feature);
             let at = table.get("dialect").map_or(at, |item| item.at);
             return self.problem(at, message);
         }
@@ -578,6 +579,11 @@ impl File<'_> {
             origin,
         });
     }
+}
+
+/// What to say about something that another build has.
+fn not_in_this_build(what: &str, feature: &str) -> String {
+    format!("{what} is not in this build: `cargo build --release --features {feature}` has it")
 }
 
 /// What to say about a name that is none, with the nearest one or the table where it belongs.
