@@ -20,7 +20,7 @@ use super::policy::{Allowance, KEPT};
 use super::upstream::{Loss, Upstream};
 use super::{Asker, JsonRpcOptions, side_door};
 use crate::http::Response;
-use crate::hub::{CallError, ConnId, Context, LinkEnd, LinkEvent, LinkId, Outcome, Ticket};
+use crate::hub::{CallError, ConnId, Context, LinkEvent, LinkId, Outcome, Ticket};
 use crate::ws::{CloseCode, Message};
 
 #[derive(Debug)]
@@ -213,14 +213,14 @@ impl Gateway {
                 Ok(text) => self.on_text(cx, text),
                 Err(_) => cx.count_refusal("jsonrpc_bad_answer"),
             },
-            LinkEvent::Closed(end) => self.on_closed(cx, link, end),
+            LinkEvent::Closed(_) => self.on_closed(cx, link),
         }
         self.arm(cx);
     }
 
-    fn on_closed(&mut self, cx: &mut Context<'_>, link: LinkId, end: LinkEnd) {
+    fn on_closed(&mut self, cx: &mut Context<'_>, link: LinkId) {
         let was_open = self.upstream.is_open();
-        if self.upstream.closed(cx, link, end) == Loss::None {
+        if self.upstream.closed(cx, link) == Loss::None {
             return;
         }
         self.kept = [const { None }; KEPT.len()];

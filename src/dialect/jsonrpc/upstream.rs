@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use super::endpoint::JsonRpcEndpoint;
 use super::pending::Pending;
-use crate::hub::{Call, Context, Dial, LinkEnd, LinkId, LinkTarget, Target, Ticket};
+use crate::hub::{Call, Context, Dial, LinkId, LinkTarget, Target, Ticket};
 use crate::ws::Message;
 
 /// The longest message that a node takes. A longer one would end the link, and everybody is on it; our ids may be longer
@@ -204,11 +204,10 @@ impl Upstream {
     }
 
     /// The link has come to an end, or could not be made.
-    pub(super) fn closed(&mut self, cx: &mut Context<'_>, link: LinkId, end: LinkEnd) -> Loss {
+    pub(super) fn closed(&mut self, cx: &mut Context<'_>, link: LinkId) -> Loss {
         if !self.is_current(link) {
             return Loss::None;
         }
-        cx.count_refusal(end.name());
         self.at = (self.at + 1) % self.links.len().max(1);
         if let Life::Dialling { tried, patient, .. } = self.life {
             if tried + 1 < self.links.len() {
