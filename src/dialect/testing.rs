@@ -298,6 +298,21 @@ impl House {
         params: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
+        match self.reply_to(route, method, target, headers, params, body) {
+            Reply::Now(response) => response,
+            Reply::Later(ticket) => panic!("{ticket:?} was put off"),
+        }
+    }
+
+    fn reply_to(
+        &mut self,
+        route: usize,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        params: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
         let head = head(method, target, headers);
         let params = parameters(params);
         let request = Request {
@@ -309,10 +324,7 @@ impl House {
         let mut cx = Context::new(&mut self.hub, route as u16, None);
         let reply = self.handlers[route].on_request(&mut cx, &request);
         self.settle();
-        match reply {
-            Reply::Now(response) => response,
-            Reply::Later(ticket) => panic!("{ticket:?} was put off"),
-        }
+        reply
     }
 
     /// Time goes by; timers fire on the way.

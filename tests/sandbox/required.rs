@@ -23,26 +23,22 @@ fn layers() -> bool {
     true
 }
 
+/// The program, which shall not serve outside a whole sandbox.
+fn start() -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    // What the tests are told by variables is none of the program's settings.
+    command.env_clear().args(["--sandbox", "required"]);
+    command.args(["--listen", "127.0.0.1:0", "--control", "off"]);
+    Child::start(command.args(["--tapr", "off"]))
+}
+
 #[test]
 fn required_means_required() {
     if !layers() {
         eprintln!("SKIPPED: this kernel has no landlock");
         return;
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-    // What the tests are told by variables is none of the program's settings.
-    command
-        .env_clear()
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--control",
-            "off",
-            "--tapr",
-            "off",
-        ])
-        .args(["--sandbox", "required"]);
-    let mut child = Child::start(&mut command);
+    let mut child = start();
     let end = child.end();
     let said = child.seen.join("\n");
     assert_eq!(end.code(), Some(71), "{said}");
@@ -63,20 +59,7 @@ fn required_means_required() {
 
 #[test]
 fn required_starts_where_everything_is_there() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-    // What the tests are told by variables is none of the program's settings.
-    command
-        .env_clear()
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--control",
-            "off",
-            "--tapr",
-            "off",
-        ])
-        .args(["--sandbox", "required"]);
-    let mut child = Child::start(&mut command);
+    let mut child = start();
     // Either it serves, or it says why not: nothing in between.
     child.line("sandbox: calls");
     child.terminate();

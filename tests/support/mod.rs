@@ -250,6 +250,18 @@ impl Dunlin {
         }
     }
 
+    /// A number on the metrics page; 0 if it is not there.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let url = format!("http://{}/metrics", self.control);
+        let page = dunlin::net::http_request("GET", &url, &[], b"").unwrap();
+        let page = String::from_utf8(page.body).unwrap();
+        let mut found = page
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.next().map_or(0, |number| number.parse().unwrap())
+    }
+
     /// The URL of a WebSocket route of the public listener.
     pub(crate) fn ws(&self, path: &str) -> String {
         format!("ws://{}{path}", self.main)

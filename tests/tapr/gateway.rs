@@ -125,13 +125,7 @@ impl Gateway {
     /// A number on the metrics page; 0 if it is not there.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let url = format!("http://{}/metrics", self.dunlin.control);
-        let page = http_request("GET", &url, &[], b"").unwrap();
-        let page = String::from_utf8(page.body).unwrap();
-        let mut found = page
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        found.next().map_or(0, |number| number.parse().unwrap())
+        self.dunlin.metric(name)
     }
 
     /// How often something was refused, or went wrong.

@@ -82,9 +82,9 @@ mod tests {
         };
         assert_eq!(read("ws://node:8546/x"), "ws://node:8546");
         assert_eq!(read("ws://[::1]:8546"), "ws://[::1]:8546");
-        assert_eq!(read("ipc:/tmp/geth.ipc"), "unix:/tmp/geth.ipc");
-        assert_eq!(read("ipc:///tmp/geth.ipc"), "unix:/tmp/geth.ipc");
-        assert_eq!(read("unix:/tmp/geth.ipc"), "unix:/tmp/geth.ipc");
+        assert_eq!(read("ipc:/run/geth.ipc"), "unix:/run/geth.ipc");
+        assert_eq!(read("ipc:///run/geth.ipc"), "unix:/run/geth.ipc");
+        assert_eq!(read("unix:/run/geth.ipc"), "unix:/run/geth.ipc");
         assert_eq!(read("http://node:8545"), "http node:8545/");
         for bad in ["", "ws://", "ftp://x/", "ipc:x", "ws://a b/", "node:8546"] {
             assert!(read(bad).contains("write ws://") || bad == "ipc:x", "{bad}");

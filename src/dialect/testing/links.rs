@@ -1,8 +1,8 @@
 //! The other side of links, and answers that were put off.
 
-use super::{House, head, parameters};
+use super::House;
 use crate::http::Response;
-use crate::hub::{Context, LinkEnd, LinkEvent, LinkId, LinkTarget, Reply, Request, Ticket};
+use crate::hub::{Context, LinkEnd, LinkEvent, LinkId, LinkTarget, Reply, Ticket};
 use crate::ws::Message;
 
 /// A link that a handler has asked for.
@@ -71,18 +71,7 @@ impl House {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response, Ticket> {
-        let head = head(method, target, headers);
-        let params = parameters(&[]);
-        let request = Request {
-            head: &head,
-            body,
-            params: &params,
-            peer: self.peer,
-        };
-        let mut cx = Context::new(&mut self.hub, route as u16, None);
-        let reply = self.handlers[route].on_request(&mut cx, &request);
-        self.settle();
-        match reply {
+        match self.reply_to(route, method, target, headers, &[], body) {
             Reply::Now(response) => Ok(response),
             Reply::Later(ticket) => Err(ticket),
         }

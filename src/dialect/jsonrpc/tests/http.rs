@@ -126,9 +126,7 @@ fn et_14_nobody_subscribes_by_http() {
 
 fn by_http() -> JsonRpcOptions {
     JsonRpcOptions {
-        upstream: ["http://one:8545/x", "http://two:8545"]
-            .map(|url| url.parse().expect("an endpoint"))
-            .into(),
+        upstream: endpoints(&["http://one:8545/x", "http://two:8545"]),
         ..options()
     }
 }
@@ -195,9 +193,7 @@ fn a_failed_request_moves_to_the_next_endpoint() {
 #[test]
 fn plain_calls_go_by_http_while_there_is_no_link() {
     let mut rig = Rig::open_with(JsonRpcOptions {
-        upstream: ["ws://one:1", "http://two:2"]
-            .map(|url| url.parse().expect("an endpoint"))
-            .into(),
+        upstream: endpoints(&["ws://one:1", "http://two:2"]),
         ..options()
     });
     let client = rig.join();

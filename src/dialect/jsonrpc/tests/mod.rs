@@ -5,10 +5,16 @@ mod feeds;
 mod http;
 mod outages;
 
-use super::{JsonRpc, JsonRpcOptions};
+use super::{JsonRpc, JsonRpcEndpoint, JsonRpcOptions};
 use crate::dialect::testing::{Dialled, House, Id};
 use crate::hub::LinkEnd;
 use crate::ws::CloseCode;
+
+/// Nodes at these URLs.
+fn endpoints(urls: &[&str]) -> Vec<JsonRpcEndpoint> {
+    let parse = |url: &&str| url.parse().expect("an endpoint");
+    urls.iter().map(parse).collect()
+}
 
 struct Rig {
     house: House,

@@ -37,9 +37,7 @@ fn et_9_clients_keep_their_subscriptions_while_the_node_is_away() {
 #[test]
 fn dialling_backs_off_and_goes_through_the_endpoints() {
     let mut rig = Rig::with(JsonRpcOptions {
-        upstream: ["ws://one:1", "ipc:/two", "ws://three:3"]
-            .map(|url| url.parse().expect("an endpoint"))
-            .into(),
+        upstream: endpoints(&["ws://one:1", "ipc:/two", "ws://three:3"]),
         away_ms_max: 0,
         ..options()
     });
@@ -76,9 +74,7 @@ fn dialling_backs_off_and_goes_through_the_endpoints() {
 #[test]
 fn the_next_endpoint_takes_over() {
     let mut rig = Rig::open_with(JsonRpcOptions {
-        upstream: ["ws://one:1", "ipc:/two"]
-            .map(|url| url.parse().expect("an endpoint"))
-            .into(),
+        upstream: endpoints(&["ws://one:1", "ipc:/two"]),
         ..options()
     });
     let client = rig.join();
