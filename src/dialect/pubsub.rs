@@ -3,7 +3,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | WebSocket `/ch/{channel}` | every publication from now on |
-//! | `POST /ch/{channel}`, any body | 200 `{"offset":1,"epoch":"8 hex","receivers":2}` |
+//! | `POST /ch/{channel}`, any body | 200 `{"offset":1,"epoch":"8 hex","position":"…","receivers":2}` |
 //! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
 //! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
@@ -24,8 +24,8 @@ use super::members::{self, NoList, push_string};
 use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
-    CloseInfo, Context, Handler, Locals, PublishError, Published, Reply, Request, Upgrade,
-    check_channel_name,
+    CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
+    Upgrade, check_channel_name,
 };
 use crate::ws::Message;
 
@@ -279,13 +279,13 @@ struct Publication<'a> {
 
 fn push_published(json: &mut String, published: Published) {
     let Published {
-        offset,
-        epoch,
+        position,
         receivers,
     } = published;
+    let Position { offset, epoch, .. } = position;
     _ = write!(
         json,
-        "\"offset\":{offset},\"epoch\":\"{epoch:08x}\",\"receivers\":{receivers}"
+        "\"offset\":{offset},\"epoch\":\"{epoch:08x}\",\"position\":\"{position}\",\"receivers\":{receivers}"
     );
 }
 

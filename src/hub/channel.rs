@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use super::SlowPolicy;
 use super::listing::USER_SPACE;
 use super::options::{ChannelOptions, ChannelRules, Contradiction};
 use super::session::{Session, Subscriptions};
+use super::{Position, SlowPolicy};
 
 /// A name space: equal names in two spaces are two channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +40,8 @@ pub(crate) struct Channel {
     pub(crate) name: Rc<str>,
     /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
     pub(crate) slow: Option<SlowPolicy>,
-    /// Drawn anew whenever the channel comes into being: offsets of another epoch mean nothing.
-    pub(crate) epoch: u32,
-    /// Publications in this epoch so far.
-    pub(crate) offset: u64,
+    /// Where its newest publication stands; at first, where the first one will follow.
+    pub(crate) head: Position,
     pub(crate) subscribers: Vec<Subscriber>,
 }
 
@@ -147,7 +145,7 @@ impl Channels {
         })
     }
 
-    pub(crate) fn create(&mut self, space: Space, name: &str, epoch: u32) -> u32 {
+    pub(crate) fn create(&mut self, space: Space, name: &str, head: Position) -> u32 {
         let rules = self.rules.get(space.0 as usize);
         let slow = rules.and_then(|rules| rules.slow(name));
         let name: Rc<str> = name.into();
@@ -155,8 +153,7 @@ impl Channels {
             space,
             slow,
             name: name.clone(),
-            epoch,
-            offset: 0,
+            head,
             subscribers: Vec::new(),
         };
         let id = self.slab.insert(channel) as u32;

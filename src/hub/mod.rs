@@ -13,6 +13,7 @@
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
 //! | `options.rs` | what holds for some channels and not for others |
+//! | `position.rs` | where a subscriber stands in a channel |
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
@@ -50,6 +51,7 @@ mod locals;
 mod options;
 mod outbox;
 mod outboxes;
+mod position;
 #[cfg(feature = "process")]
 mod program;
 mod publish;
@@ -70,6 +72,7 @@ pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use options::ChannelOptions;
+pub use position::{NoPosition, Position};
 #[cfg(feature = "process")]
 pub use program::{Exit, Framing, Ordered, ProcessOrder, Program};
 pub use publish::{PublishError, Published};

@@ -13,16 +13,15 @@ use super::listing::USER_SPACE;
 use super::session::Life;
 use super::slow;
 use super::waiting::mark_dirty;
-use super::{ConnId, FrameId, Hub, RouteEntry, SessionLimits, SlowPolicy, Waits};
+use super::{ConnId, FrameId, Hub, Position, RouteEntry, SessionLimits, SlowPolicy, Waits};
+use crate::random::Random;
 use crate::ws::{self, Message};
 
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The publication's number in its channel's epoch, from 1. Of several channels: in the first.
-    pub offset: u64,
-    /// Which life of the channel the offset belongs to. A channel lives while it has subscribers.
-    pub epoch: u32,
+    /// Where the publication stands in its channel. Of several channels: in the first that has subscribers.
+    pub position: Position,
     /// Sessions it was queued for, each counted once.
     pub receivers: usize,
 }
@@ -106,7 +105,7 @@ impl Hub {
             }
             None => self
                 .channels
-                .create(space, name, self.random.next_u64() as u32),
+                .create(space, name, beginning(&mut self.random)),
         };
         self.channels.join(channel, index, session);
         Ok((channel, true))
@@ -228,9 +227,9 @@ impl Hub {
             let Some(channel) = self.channels.get_mut(id) else {
                 continue;
             };
-            channel.offset += 1;
-            first.get_or_insert((channel.offset, channel.epoch));
-            let (epoch, slow) = shared.unwrap_or((channel.epoch, channel.slow));
+            channel.head = channel.head.next(self.random.next_u64() as u32);
+            first.get_or_insert(channel.head);
+            let (epoch, slow) = shared.unwrap_or((channel.head.epoch, channel.slow));
             let frame = *frame.get_or_insert_with(|| {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
@@ -259,10 +258,12 @@ impl Hub {
             self.frames.discard(frame);
         }
         // Nobody there: the channel would begin and end with this very publication.
-        let (offset, epoch) = first.unwrap_or_else(|| (1, self.random.next_u64() as u32));
+        let position = first.unwrap_or_else(|| {
+            let beginning = beginning(&mut self.random);
+            beginning.next(self.random.next_u64() as u32)
+        });
         Ok(Published {
-            offset,
-            epoch,
+            position,
             receivers,
         })
     }
@@ -278,7 +279,7 @@ impl Hub {
         let Some(first) = channels.next() else {
             return (0, None);
         };
-        channels.fold((first.epoch, first.slow), |(_, slow), other| {
+        channels.fold((first.head.epoch, first.slow), |(_, slow), other| {
             (0, slow::stricter(slow, other.slow))
         })
     }
@@ -477,6 +478,16 @@ impl Hub {
     pub(crate) fn session_limits(&self, index: u32) -> super::SessionLimits {
         let route = self.sessions.get(index as usize).map_or(0, |s| s.route);
         limits_of(&self.routes, route)
+    }
+}
+
+/// Where the first publication of a new life of a channel will follow.
+fn beginning(random: &mut Random) -> Position {
+    let drawn = random.next_u64();
+    Position {
+        epoch: (drawn >> 32) as u32,
+        offset: 0,
+        tag: drawn as u32,
     }
 }
 

@@ -179,8 +179,8 @@ impl App {
                     channels: channels.iter().map(|c| (*c).to_owned()).collect(),
                     but: others.then_some(id),
                     text: text.to_owned(),
-                    offset: published.offset,
-                    epoch: published.epoch,
+                    offset: published.position.offset,
+                    epoch: published.position.epoch,
                     receivers: published.receivers,
                 });
                 self.say(cx, id, "published");

@@ -107,11 +107,17 @@ impl Model {
         }
         // The epoch is drawn: the first answer of a life says it, and all others repeat it.
         if let Some((name, offset)) = first {
-            assert_eq!(ours.offset, offset, "offsets count up in a channel's life");
+            assert_eq!(
+                ours.position.offset, offset,
+                "offsets count up in a channel's life"
+            );
             let channel = self.channels.entry(name.to_owned()).or_default();
-            assert_eq!(*channel.epoch.get_or_insert(ours.epoch), ours.epoch);
+            assert_eq!(
+                *channel.epoch.get_or_insert(ours.position.epoch),
+                ours.position.epoch
+            );
         } else {
-            assert_eq!((ours.offset, ours.receivers), (1, 0));
+            assert_eq!((ours.position.offset, ours.receivers), (1, 0));
         }
         let mut frame = self.frame(encoded(text));
         frame.messages = 1;
@@ -132,7 +138,7 @@ impl Model {
             .into_iter()
             .find(|slow| policies.contains(slow))
             .flatten();
-        frame.epoch = (policies.len() == 1).then_some(ours.epoch);
+        frame.epoch = (policies.len() == 1).then_some(ours.position.epoch);
         let receivers: Vec<u32> = (0..self.sessions.len() as u32)
             .filter(|index| Some(*index) != but)
             .filter(|index| {
