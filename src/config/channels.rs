@@ -5,8 +5,7 @@
 
 use super::document::{Item, Toml};
 use super::record::{File, Origin, unknown};
-use super::table::{RouteValues, Setting, route_settings};
-use super::value::{Value, quoted};
+use super::value::{Kind, Value, quoted};
 use crate::hub::{ChannelOptions, SlowPolicy};
 
 /// The key in the table of the dialect.
@@ -14,7 +13,43 @@ pub(super) const CHANNELS: &str = "channels";
 /// The dialect's table.
 pub(super) const SECTION: &str = "pubsub";
 const MATCH: &str = "match";
-const SLOW: &str = "slow";
+
+/// One option: its name, what it may be, and the field it fills.
+struct Known {
+    name: &'static str,
+    kind: Kind,
+    /// `None`: nothing is said.
+    get: fn(&ChannelOptions) -> Option<Value>,
+    /// Answers false for a number that the field cannot hold.
+    set: fn(&mut ChannelOptions, &Value) -> bool,
+}
+
+/// Words that stand for values.
+macro_rules! choice {
+    ($field:ident, $($word:literal = $value:path),+) => {
+        Known {
+            name: stringify!($field),
+            kind: Kind::Choice(&[$($word),+]),
+            get: |o| o.$field.map(|v| Value::Text(match v { $($value => $word),+ }.to_owned())),
+            set: |o, value| {
+                o.$field = match value.text() { $($word => Some($value),)+ _ => None };
+                o.$field.is_some()
+            },
+        }
+    };
+}
+
+/// Every option, in one line each. What is said here and there is the same word.
+const OPTIONS: &[Known] = &[choice!(
+    slow,
+    "close" = SlowPolicy::Close,
+    "drop_oldest" = SlowPolicy::DropOldest,
+    "latest" = SlowPolicy::Latest
+)];
+
+fn option_names() -> Vec<&'static str> {
+    OPTIONS.iter().map(|known| known.name).collect()
+}
 
 /// One table of the list.
 #[derive(Debug)]
@@ -27,28 +62,12 @@ impl ChannelRecord {
     /// What it says, as it is written in TOML.
     pub(super) fn entries(&self) -> Vec<(&'static str, String)> {
         let mut entries = vec![(MATCH, quoted(&self.options.names))];
-        if let (Some(slow), Some(setting)) = (self.options.slow, slow_setting()) {
-            let mut values = RouteValues::default();
-            values.settings.session.slow = slow;
-            entries.push((SLOW, (setting.get)(&values).to_toml(setting.kind)));
-        }
+        entries.extend(OPTIONS.iter().filter_map(|known| {
+            let value = (known.get)(&self.options)?;
+            Some((known.name, value.to_toml(known.kind)))
+        }));
         entries
     }
-}
-
-/// The setting of routes that `slow` stands in the place of.
-fn slow_setting() -> Option<&'static Setting<RouteValues>> {
-    route_settings().find(|setting| setting.name == SLOW)
-}
-
-fn slow_of(value: &Toml) -> Result<Option<SlowPolicy>, String> {
-    let Some(setting) = slow_setting() else {
-        return Ok(None);
-    };
-    let value = Value::from_toml(setting.kind, SLOW, value)?;
-    let mut values = RouteValues::default();
-    (setting.set)(&mut values, &value);
-    Ok(Some(values.settings.session.slow))
 }
 
 impl File<'_> {
@@ -77,21 +96,28 @@ impl File<'_> {
             return self.problem(names_at, format!("`{MATCH}`: {why}"));
         }
         for (key, value) in table.entries() {
-            match key.name.as_str() {
-                MATCH => {}
-                SLOW => match slow_of(&value.value) {
-                    Ok(slow) => options.slow = slow,
-                    Err(message) => return self.problem(value.at, message),
-                },
-                name => {
-                    let place = format!(" in [[{SECTION}.{CHANNELS}]]");
-                    let message = unknown("key", name, &[MATCH, SLOW], &place);
-                    return self.problem(key.at, message);
+            if key.name == MATCH {
+                continue;
+            }
+            let Some(known) = OPTIONS.iter().find(|known| known.name == key.name) else {
+                let place = format!(" in [[{SECTION}.{CHANNELS}]]");
+                let known = [&[MATCH], &option_names()[..]].concat();
+                let message = unknown("key", &key.name, &known, &place);
+                return self.problem(key.at, message);
+            };
+            match Value::from_toml(known.kind, known.name, &value.value) {
+                Ok(said) if (known.set)(&mut options, &said) => {}
+                Ok(_) => {
+                    let message = format!("`{}` is too large for this machine", known.name);
+                    return self.problem(value.at, message);
                 }
+                Err(message) => return self.problem(value.at, message),
             }
         }
         if options == ChannelOptions::of(&options.names) {
-            let message = format!("nothing is said of these channels: `{SLOW}` is missing here");
+            let names = option_names().join(", ");
+            let message =
+                format!("nothing is said of these channels: one of {names} is missing here");
             return self.problem(item.at, message);
         }
         let origin = self.origin(item.at);

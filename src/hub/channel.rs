@@ -147,7 +147,7 @@ impl Channels {
 
     pub(crate) fn create(&mut self, space: Space, name: &str, head: Position) -> u32 {
         let rules = self.rules.get(space.0 as usize);
-        let slow = rules.and_then(|rules| rules.slow(name));
+        let slow = rules.and_then(|rules| rules.of(name).slow);
         let name: Rc<str> = name.into();
         let channel = Channel {
             space,

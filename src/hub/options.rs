@@ -10,43 +10,61 @@
 use super::SlowPolicy;
 use super::channel::CHANNEL_NAME_BYTES_MAX;
 
-/// What holds for the channels with certain names.
-///
-/// ```
-/// use dunlin::hub::{ChannelOptions, SlowPolicy};
-/// use dunlin::server::RouteSettings;
-///
-/// let settings = RouteSettings {
-///     channels: vec![ChannelOptions::of("ticks.*").slow(SlowPolicy::Latest)],
-///     ..RouteSettings::default()
-/// };
-/// # assert_eq!(settings.channels[0].check(), Ok(()));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChannelOptions {
-    /// The name of a channel, or the beginning of names and a `*`.
-    pub names: String,
+/// Options in one line each: the field, the method that says it, and that a longer rule outdoes a shorter one.
+macro_rules! channel_options {
+    ($($(#[$about:meta])* $name:ident: $kind:ty,)+) => {
+        /// What holds for the channels with certain names.
+        ///
+        /// ```
+        /// use dunlin::hub::{ChannelOptions, SlowPolicy};
+        /// use dunlin::server::RouteSettings;
+        ///
+        /// let settings = RouteSettings {
+        ///     channels: vec![ChannelOptions::of("ticks.*").slow(SlowPolicy::Latest)],
+        ///     ..RouteSettings::default()
+        /// };
+        /// # assert_eq!(settings.channels[0].check(), Ok(()));
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct ChannelOptions {
+            /// The name of a channel, or the beginning of names and a `*`.
+            pub names: String,
+            $($(#[$about])* pub $name: Option<$kind>,)+
+        }
+
+        impl ChannelOptions {
+            /// Options for the channel `names`, or, if that ends with `*`, for all that begin like it. They say nothing
+            /// yet.
+            pub fn of(names: impl Into<String>) -> Self {
+                Self { names: names.into(), $($name: None,)+ }
+            }
+
+            $(
+                $(#[$about])*
+                #[must_use]
+                pub fn $name(mut self, $name: $kind) -> Self {
+                    self.$name = Some($name);
+                    self
+                }
+            )+
+
+            /// Takes over what a longer rule says.
+            fn overlay(&mut self, longer: &Self) {
+                $(if longer.$name.is_some() {
+                    self.$name.clone_from(&longer.$name);
+                })+
+            }
+        }
+    };
+}
+
+channel_options! {
     /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
-    pub slow: Option<SlowPolicy>,
+    slow: SlowPolicy,
 }
 
 impl ChannelOptions {
-    /// Options for the channel `names`, or, if that ends with `*`, for all that begin like it. They say nothing yet.
-    pub fn of(names: impl Into<String>) -> Self {
-        Self {
-            names: names.into(),
-            slow: None,
-        }
-    }
-
-    /// What becomes of sessions for which its publications pile up.
-    #[must_use]
-    pub fn slow(mut self, slow: SlowPolicy) -> Self {
-        self.slow = Some(slow);
-        self
-    }
-
     /// Whether the names are some that a channel may have.
     ///
     /// # Errors
@@ -66,16 +84,22 @@ impl ChannelOptions {
         }
     }
 
-    /// How much of a name it has in common with these; `None`: it is none of them.
-    fn matches(&self, name: &str) -> Option<usize> {
+    /// Whether the channel `name` is one of these.
+    fn matches(&self, name: &str) -> bool {
         match self.names.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning).then_some(beginning.len()),
-            None => (self.names == name).then_some(usize::MAX),
+            Some(beginning) => name.starts_with(beginning),
+            None => self.names == name,
         }
+    }
+
+    /// How much of a name they fix: all of it, or its beginning.
+    fn length(&self) -> usize {
+        let beginning = self.names.strip_suffix('*');
+        beginning.map_or(usize::MAX, str::len)
     }
 }
 
-/// The rules of one name space.
+/// The rules of one name space, the shorter first.
 #[derive(Debug, Default)]
 pub(super) struct ChannelRules(Vec<ChannelOptions>);
 
@@ -90,18 +114,20 @@ impl ChannelRules {
             Some(known) if known == rule => Ok(()),
             Some(_) => Err(Contradiction),
             None => {
-                self.0.push(rule.clone());
+                let at = self.0.partition_point(|r| r.length() <= rule.length());
+                self.0.insert(at, rule.clone());
                 Ok(())
             }
         }
     }
 
-    /// What becomes of sessions for which publications to the channel `name` pile up.
-    pub(super) fn slow(&self, name: &str) -> Option<SlowPolicy> {
-        let saying = self.0.iter().filter(|rule| rule.slow.is_some());
-        let matching = saying.filter_map(|rule| Some((rule.matches(name)?, rule.slow)));
-        let longest = matching.max_by_key(|(length, _)| *length);
-        longest.and_then(|(_, slow)| slow)
+    /// What they say together about the channel `name`.
+    pub(super) fn of(&self, name: &str) -> ChannelOptions {
+        let mut said = ChannelOptions::of("");
+        for rule in self.0.iter().filter(|rule| rule.matches(name)) {
+            said.overlay(rule);
+        }
+        said
     }
 }
 
@@ -112,7 +138,7 @@ mod tests {
     #[test]
     fn the_longest_rule_that_says_something_counts() {
         let mut rules = ChannelRules::default();
-        assert_eq!(rules.slow("a"), None);
+        assert_eq!(rules.of("a").slow, None);
         for rule in [
             ChannelOptions::of("ticks.*").slow(SlowPolicy::Latest),
             ChannelOptions::of("ticks.eur").slow(SlowPolicy::Close),
@@ -131,7 +157,7 @@ mod tests {
             ("ticks.usd", SlowPolicy::DropOldest),
             ("ticks", SlowPolicy::DropOldest),
         ] {
-            assert_eq!(rules.slow(name), Some(slow), "{name}");
+            assert_eq!(rules.of(name).slow, Some(slow), "{name}");
         }
         let other = ChannelOptions::of("*").slow(SlowPolicy::Close);
         assert_eq!(rules.add(&other), Err(Contradiction));
