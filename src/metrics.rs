@@ -11,6 +11,8 @@ pub struct Metrics {
     pub connections_total: u64,
     /// Opening handshakes answered with 101.
     pub handshakes_total: u64,
+    /// Responses that do not end, begun.
+    pub streams_total: u64,
     /// Plain HTTP requests answered by a handler.
     pub requests_total: u64,
     /// Messages received from clients.
@@ -168,6 +170,11 @@ impl Metrics {
                 "handshakes_total",
                 "Opening handshakes answered with 101.",
                 self.handshakes_total,
+            ),
+            (
+                "streams_total",
+                "Responses that do not end, begun.",
+                self.streams_total,
             ),
             (
                 "http_requests_total",

@@ -483,6 +483,14 @@ const ROUTE: &[Setting<RouteValues>] = &[
     ),
     number!("limits", "ping_after_ms", 0, MS, settings.ping_after_ms),
     number!("limits", "ping_grace_ms", 1, MS, settings.ping_grace_ms),
+    number!(
+        "limits",
+        "stream_keep_alive_ms",
+        0,
+        MS,
+        settings.stream_keep_alive_ms
+    ),
+    number!("limits", "stream_retry_ms", 0, MS, settings.stream_retry_ms),
     Setting {
         section: "limits",
         name: "drain_code",

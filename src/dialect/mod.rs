@@ -7,13 +7,14 @@
 //! | --- | --- | --- |
 //! | `echo.rs` | [`Echo`] | whatever it hears |
 //! | `chat.rs` | [`Chat`] | groups and pairs |
-//! | `pubsub.rs` | [`PubSub`] | subscribe by WebSocket, publish by `POST` |
+//! | `pubsub/` | [`PubSub`] | subscribe by WebSocket or a response that does not end, publish by `POST` |
 //! | `hierachain/` | [`HieraChain`], [`HieraChainStatus`], [`HieraChainIngest`] | chain events, two vocabularies |
 //! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
 //! | `jsonrpc/` | `JsonRpc` | a gateway in front of Ethereum nodes (feature `jsonrpc`) |
 //! | `process/` | `ProcessPerClient`, `SharedProcess` | lines of programs (feature `process`) |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
+//! | `cors.rs` | – | answers that pages may read |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
 //! **Never in here:** the server, sockets, clocks (the time is `cx.now()`), threads. Payloads pass through as the
@@ -21,6 +22,7 @@
 
 mod admin;
 mod chat;
+mod cors;
 mod echo;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]

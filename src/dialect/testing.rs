@@ -288,7 +288,7 @@ impl House {
         self.request_with(route, method, target, &[], &[], body)
     }
 
-    /// A plain request. Every dialect answers at once.
+    /// A plain request. These dialects answer at once.
     pub(super) fn request_with(
         &mut self,
         route: usize,
@@ -300,6 +300,10 @@ impl House {
     ) -> Response {
         match self.reply_to(route, method, target, headers, params, body) {
             Reply::Now(response) => response,
+            // Of one that does not end, the head.
+            Reply::Stream(stream) => {
+                Response::new(200).header("Content-Type", stream.content_type())
+            }
             Reply::Later(ticket) => panic!("{ticket:?} was put off"),
         }
     }

@@ -100,6 +100,32 @@ impl Response {
     /// `Content-Length` is counted here, one that was set is not sent, and neither is `Transfer-Encoding`. Headers
     /// that could not be written as one line (CR, LF, NUL, a name that is no token) are left out.
     pub fn encode(&self, out: &mut Vec<u8>, options: EncodeOptions<'_>) {
+        let status = self.encode_fields(out, options);
+        // RFC 9110 §8.6: no length where there can be no body.
+        let has_body = !has_no_body(status);
+        if has_body {
+            push_line(out, &["Content-Length: ", &self.body.len().to_string()]);
+        }
+        push_line(out, &[]);
+        if has_body && !options.head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    /// Appends the head of an answer whose body is everything that follows, until the connection ends (RFC 9112 §6.3,
+    /// rule 8). Its own body is not sent.
+    pub fn encode_until_close(&self, out: &mut Vec<u8>, date: Option<&str>) {
+        let options = EncodeOptions {
+            close: true,
+            date,
+            ..EncodeOptions::default()
+        };
+        self.encode_fields(out, options);
+        push_line(out, &[]);
+    }
+
+    /// Status line and headers, without framing; answers the status that was written.
+    fn encode_fields(&self, out: &mut Vec<u8>, options: EncodeOptions<'_>) -> u16 {
         debug_assert!(
             (100..=999).contains(&self.status),
             "a status has three digits"
@@ -146,15 +172,7 @@ impl Response {
         if !close_said {
             push_line(out, &["Connection: close"]);
         }
-        // RFC 9110 §8.6: no length where there can be no body.
-        let has_body = !has_no_body(status);
-        if has_body {
-            push_line(out, &["Content-Length: ", &self.body.len().to_string()]);
-        }
-        push_line(out, &[]);
-        if has_body && !options.head_only {
-            out.extend_from_slice(&self.body);
-        }
+        status
     }
 
     fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {

@@ -38,6 +38,12 @@ impl<'a> Context<'a> {
         self.hub.conn_id(self.session?)
     }
 
+    /// Whether this session is no WebSocket: a response that does not end, or a stream of values.
+    pub fn is_stream(&self) -> bool {
+        let session = self.session.and_then(|s| self.hub.sessions.get(s as usize));
+        session.is_some_and(|session| session.encoding.is_stream())
+    }
+
     /// The time of this turn.
     pub fn now(&self) -> Now {
         self.hub.now

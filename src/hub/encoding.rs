@@ -1,5 +1,5 @@
-//! How messages are encoded for a session: as WebSocket frames, as compressed ones (feature `deflate`), or as values in
-//! a stream, each with a line feed behind it.
+//! How messages are encoded for a session: as WebSocket frames, as compressed ones (feature `deflate`), as server-sent
+//! events, or as values in a stream, each with a line feed behind it.
 //!
 //! The rule: **a publication is encoded once for all who want it the same way.** It becomes a plain frame first, and the
 //! first delivery to a session that wants it otherwise makes a copy of that frame; the next one to a session of its
@@ -9,25 +9,35 @@
 //! ```text
 //!   publish ─▶ frame ──┬─────────────────────▶ plain subscribers
 //!                      ├─▶ copy (15 bits, 1) ─▶ subscribers with deflate, once for all windows it fits into
-//!                      └─▶ copy (a line) ─────▶ subscribers on a stream of values
+//!                      ├─▶ copy (a line) ─────▶ subscribers on a stream of values, or of lines by HTTP
+//!                      └─▶ copy (an event) ───▶ subscribers on a stream of server-sent events
 //! ```
 
 #[cfg(feature = "deflate")]
 mod deflating;
+mod events;
 
 #[cfg(feature = "deflate")]
 use deflating::Deflating;
 
 use super::frames::{FrameId, Frames};
-use crate::ws::{self, FrameHeader, Message, OpCode};
+use crate::ws::{self, CloseCode, FrameHeader, Message, OpCode};
 
-/// How a session wants its messages: as they are (0), as values, or compressed like the group of this number.
+/// How a session wants its messages: as they are (0), in one of the ways that have a name, or compressed like the group
+/// of this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Encoding(u8);
 
 impl Encoding {
-    /// Values in a stream.
+    /// Values in a stream, or lines.
     pub(crate) const VALUES: Self = Self(u8::MAX);
+    /// Server-sent events.
+    pub(crate) const EVENTS: Self = Self(u8::MAX - 1);
+
+    /// No frames: one of those above, and no group of sessions that compress.
+    pub(crate) fn is_stream(self) -> bool {
+        self.0 >= Self::EVENTS.0
+    }
 
     #[inline]
     pub(crate) fn is_plain(self) -> bool {
@@ -49,6 +59,7 @@ struct Copy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Value,
+    Event,
     #[cfg(feature = "deflate")]
     Compressed {
         bits: u8,
@@ -68,8 +79,10 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Appends a message to one session.
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        if how == Encoding::VALUES {
-            return encode_value(out, message.as_bytes());
+        match how {
+            Encoding::VALUES => return encode_value(out, message.as_bytes()),
+            Encoding::EVENTS => return encode_event(out, message, None),
+            _ => {}
         }
         #[cfg(feature = "deflate")]
         if self.deflating.encode(out, message, how) {
@@ -80,10 +93,10 @@ impl Encoder {
 
     /// Appends a short message that is not worth compressing.
     pub(crate) fn encode_marker(&self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        if how == Encoding::VALUES {
-            encode_value(out, message.as_bytes());
-        } else {
-            ws::encode_message(out, message, None);
+        match how {
+            Encoding::VALUES => encode_value(out, message.as_bytes()),
+            Encoding::EVENTS => encode_event(out, message, Some(events::GAP)),
+            _ => ws::encode_message(out, message, None),
         }
     }
 
@@ -112,6 +125,7 @@ impl Encoder {
     ) -> (FrameId, usize) {
         let kind = match how {
             Encoding::VALUES => Some(Kind::Value),
+            Encoding::EVENTS => Some(Kind::Event),
             #[cfg(feature = "deflate")]
             _ => self.deflating.kind(frames.get(plain), how),
             #[cfg(not(feature = "deflate"))]
@@ -125,6 +139,7 @@ impl Encoder {
         if at == self.copies.len() {
             let frame = match kind {
                 Kind::Value => copy_as_value(frames, plain),
+                Kind::Event => copy_as_event(frames, plain),
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
                     self.deflating.compress(frames, plain, bits, level)
@@ -143,10 +158,27 @@ impl Encoder {
         };
         copy.references += 1;
         #[cfg(feature = "deflate")]
-        if kind != Kind::Value {
+        if matches!(kind, Kind::Compressed { .. }) {
             self.deflating.note_saved(plain_bytes, copy.len);
         }
         (copy.frame, copy.len)
+    }
+
+    /// Appends the last word of a session: why it ends. Lines have none: they end.
+    pub(crate) fn encode_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, how: Encoding) {
+        match how {
+            Encoding::VALUES => {}
+            Encoding::EVENTS => events::encode_close(out, code.0, reason),
+            _ => ws::encode_close(out, code, reason, None),
+        }
+    }
+
+    /// Appends what says nothing and shows that the stream is alive.
+    pub(crate) fn encode_keep_alive(out: &mut Vec<u8>, how: Encoding) {
+        match how {
+            Encoding::EVENTS => out.extend_from_slice(events::COMMENT),
+            _ => out.push(b'\n'),
+        }
     }
 
     /// The frame has been published: its copies belong to those who wait for them.
@@ -169,6 +201,22 @@ fn copy_as_value(frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
     frames.insert_copy(plain, |plain, out| {
         if let Some((_, payload)) = message_in(plain) {
             encode_value(out, payload);
+        }
+    })
+}
+
+fn encode_event(out: &mut Vec<u8>, message: Message<'_>, name: Option<&str>) {
+    let opcode = match message {
+        Message::Text(_) => OpCode::Text,
+        Message::Binary(_) => OpCode::Binary,
+    };
+    events::encode(out, opcode, message.as_bytes(), name);
+}
+
+fn copy_as_event(frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
+    frames.insert_copy(plain, |plain, out| {
+        if let Some((opcode, payload)) = message_in(plain) {
+            events::encode(out, opcode, payload, None);
         }
     })
 }

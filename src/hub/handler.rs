@@ -17,6 +17,9 @@ use crate::ws::{CloseCode, Message};
 ///     └──────Refuse────▶ (nothing more)                             exactly once
 /// ```
 ///
+/// A plain request that is answered with [`Reply::Stream`] goes the same way from `on_upgrade` on. It is a session like
+/// any other that never says anything.
+///
 /// A call must return quickly: every other connection of this worker waits meanwhile.
 ///
 /// ```
@@ -33,6 +36,9 @@ pub trait Handler {
     /// A WebSocket opening handshake that is correct so far (RFC 6455 §4.2.1, Origin and keys of the route
     /// checked). The session exists already: what is sent or subscribed here goes out after the 101, and
     /// is forgotten if the handshake is refused.
+    ///
+    /// It is asked for a plain request too that [`on_request`](Self::on_request) has answered with
+    /// [`Reply::Stream`]: one door for all who listen.
     fn on_upgrade(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Upgrade {
         _ = (cx, request);
         Upgrade::accept()
@@ -131,6 +137,30 @@ pub enum Reply {
     Now(Response),
     /// [`Context::reply`] with this ticket, later. The connection waits, others do not.
     Later(Ticket),
+    /// A response that does not end: the connection becomes a session. [`Handler::on_upgrade`] is asked next, with the
+    /// same request, and may still refuse; the headers of its [`Accept`] go out with the 200. A request with `HEAD` gets
+    /// that head and is no session.
+    Stream(Stream),
+}
+
+/// In which form a response that does not end carries a session's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stream {
+    /// Server-sent events (WHATWG HTML §9.2), as `EventSource` reads them.
+    Events,
+    /// Each message as it is, with a line feed behind it.
+    Lines,
+}
+
+impl Stream {
+    /// The media type of the response.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Lines => "text/plain; charset=utf-8",
+        }
+    }
 }
 
 impl From<Response> for Reply {

@@ -64,8 +64,8 @@ pub use channel::{NameError, Space, SubscribeError, check_channel_name};
 pub use context::Context;
 pub use frames::FrameId;
 pub use handler::{
-    Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Ticket,
-    Upgrade,
+    Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Stream,
+    Ticket, Upgrade,
 };
 pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
@@ -362,9 +362,22 @@ impl Hub {
 
     /// As [`open`](Self::open), for a stream of values.
     pub(crate) fn open_for_values(&mut self, link: u32, route: u16) -> u32 {
+        self.open_encoded(link, route, Encoding::VALUES)
+    }
+
+    /// As [`open`](Self::open), for a response that does not end.
+    pub(crate) fn open_for_stream(&mut self, link: u32, route: u16, stream: Stream) -> u32 {
+        let encoding = match stream {
+            Stream::Events => Encoding::EVENTS,
+            Stream::Lines => Encoding::VALUES,
+        };
+        self.open_encoded(link, route, encoding)
+    }
+
+    fn open_encoded(&mut self, link: u32, route: u16, encoding: Encoding) -> u32 {
         let index = self.open(link, route);
         if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.encoding = Encoding::VALUES;
+            session.encoding = encoding;
         }
         index
     }

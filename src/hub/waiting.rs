@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Hub;
-use super::encoding::Encoding;
+use super::encoding::{Encoder, Encoding};
 use super::outbox::Outbox;
 use super::session::Session;
 use super::{Waiting, Waits};
@@ -389,8 +389,8 @@ impl Hub {
         mark_dirty(&mut self.dirty, session, index);
     }
 
-    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it. A stream of values
-    /// has none.
+    /// Queues the close frame of a session, after everything else or (for a slow one) instead of it. A stream of events
+    /// has an event for it, one of values or lines nothing.
     pub(crate) fn push_close(&mut self, index: u32, code: CloseCode, reason: &str, slow: bool) {
         if slow
             && let Some(session) = self.sessions.get_mut(index as usize)
@@ -403,12 +403,23 @@ impl Hub {
             }
             outbox.missed = 0;
         }
-        let session = self.sessions.get(index as usize);
-        if session.is_some_and(|session| session.encoding == Encoding::VALUES) {
+        let how = self.encoding_of(index);
+        if how == Encoding::VALUES {
             self.mark_dirty(index);
         } else {
-            self.push_raw(index, |out| ws::encode_close(out, code, reason, None));
+            self.push_raw(index, |out| Encoder::encode_close(out, code, reason, how));
         }
+    }
+
+    /// Queues what shows the reader of a response that does not end that it has not ended.
+    pub(crate) fn push_keep_alive(&mut self, index: u32) {
+        let how = self.encoding_of(index);
+        self.push_raw(index, |out| Encoder::encode_keep_alive(out, how));
+    }
+
+    fn encoding_of(&self, index: u32) -> Encoding {
+        let session = self.sessions.get(index as usize);
+        session.map_or_else(Encoding::default, |session| session.encoding)
     }
 }
 

@@ -5,14 +5,14 @@
 //!        │       │            ┌───────────────────────────────┐
 //!        ▼       ▼            ▼                               │ keep-alive
 //!   Http: (Proxy) ▶ Head ──▶ (Body) ──▶ handler ──▶ (Waiting) ──▶ answer ──▶ Closing ─▶ Linger
-//!                │ 101
+//!                │ 101, or 200 and a response that does not end (`responses.rs`)
 //!                ▼
 //!   Open:   ws::Closing::Open ── close sent ──▶ Sent ─────┐
 //!                │                                        ▼ flushed
 //!                └────────── close received ─▶ Received ─▶ Done ──▶ Linger ──▶ (dropped)
 //!
 //!   On a listener for values (`Worker::accept_values`) there is no HTTP and no closing handshake: it begins
-//!   with Open, and whoever wants to close says so by ending.
+//!   with Open, and whoever wants to close says so by ending. The latter holds for a response too.
 //!
 //!   Linger: our direction is ended; what still comes is read and thrown away until the peer ends too
 //!           or the close time-out passes. A socket closed with unread input would send RST, and that
@@ -119,14 +119,14 @@ pub(crate) struct Incoming {
 /// What a connection keeps while its WebSocket is open or closing. Idle ones own no buffer.
 #[derive(Debug)]
 pub(crate) struct Open {
-    /// Of a stream of values it is not used: see [`Extra::values`].
+    /// Used for frames only: values are cut by [`Extra::values`], and of the reader of a response nothing is heard.
     pub(crate) ws: WebSocket,
-    /// It carries values and not frames.
-    pub(crate) is_values: bool,
+    pub(crate) wire: Wire,
     pub(crate) session: u32,
     pub(crate) route: u16,
     pub(crate) closing: Closing,
-    /// While open: when a ping of ours went out that no byte has answered yet (0: there is none).
+    /// While open: when a ping of ours went out that no byte has answered yet (0: there is none); on a response, when
+    /// something went out to show that it has not ended, of which nothing was taken yet.
     /// Afterwards: when the closing handshake began.
     pub(crate) since: Tick,
     /// Nothing is read until the outbox has drained.
@@ -134,6 +134,17 @@ pub(crate) struct Open {
     /// Nothing is read until calls to the application are done.
     pub(crate) held: bool,
     pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What an open connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// WebSocket frames in both directions.
+    Frames,
+    /// JSON values in both directions.
+    Values,
+    /// The body of a response, and nothing in the other direction.
+    Response,
 }
 
 /// What a connection needs only while something is going on. It goes when it has nothing left to say.

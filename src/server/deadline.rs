@@ -1,6 +1,6 @@
 //! When a connection must be looked at again, and what happens then.
 
-use super::connection::{Connection, Fate, Phase, Stage};
+use super::connection::{Connection, Fate, Phase, Stage, Wire};
 use super::transport::Transport;
 use super::wheel::{Entry, TICK_MS, Tick, tick_at};
 use super::worker::{Core, TIMER, Timer, Worker};
@@ -117,12 +117,17 @@ impl Core {
                     return None; // It is we who do not listen. Its time begins again when it is released.
                 }
                 let route = &self.routes[open.route as usize].settings;
-                let silence = if route.ping_after_ms == 0 || open.is_values {
+                let ask_after_ms = match open.wire {
+                    Wire::Frames => route.ping_after_ms,
+                    Wire::Values => 0,
+                    Wire::Response => route.stream_keep_alive_ms,
+                };
+                let silence = if ask_after_ms == 0 {
                     None
                 } else if open.since != 0 {
                     Some(after(open.since, route.ping_grace_ms))
                 } else {
-                    Some(after(connection.life, route.ping_after_ms))
+                    Some(after(connection.life, ask_after_ms))
                 };
                 // While it is not read from, it cannot finish its message.
                 let message = open

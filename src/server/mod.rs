@@ -10,6 +10,7 @@
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
 //! | `streams.rs` | sessions on a stream of JSON values |
+//! | `responses.rs` | sessions on a response that does not end |
 //! | `memory.rs` | the memory budget: what is counted, and who is cut |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
@@ -46,6 +47,7 @@ mod proxies;
 mod ready;
 mod refusals;
 mod requests;
+mod responses;
 mod router;
 mod settings;
 mod streams;

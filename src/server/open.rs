@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::connection::{Connection, Extra, Fate, Open, Phase};
+use super::connection::{Connection, Extra, Fate, Open, Phase, Wire};
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
@@ -44,7 +44,8 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return (Fate::Keep, 0);
         };
-        if self.routes[open.route as usize].calls && self.is_call_load_above(100) {
+        let may_call = self.routes[open.route as usize].calls && open.wire != Wire::Response;
+        if may_call && self.is_call_load_above(100) {
             self.hold(open, connection.generation);
         }
         if open.paused || open.is_held() {
@@ -100,8 +101,10 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return Fate::Keep;
         };
-        if open.is_values {
-            return self.consume_stream(connection, data);
+        match open.wire {
+            Wire::Frames => {}
+            Wire::Values => return self.consume_stream(connection, data),
+            Wire::Response => return self.consume_nothing(connection, data),
         }
         let mut open: &mut Open = open;
         let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
@@ -335,8 +338,8 @@ impl Core {
             open.since = tick_at(self.now.ms);
             self.end_session(open.session, open.route, code, reason, Initiator::Server);
             self.hub.push_close(open.session, code, reason, slow);
-            if open.is_values {
-                // A stream has no word for it: it ends when all is written.
+            if open.wire != Wire::Frames {
+                // A stream waits for no answer: it ends when all is written.
                 open.closing.receive();
             }
         }
@@ -422,10 +425,10 @@ impl Core {
         );
     }
 
-    /// The peer has ended its direction. On a stream of values that is how one says goodbye.
+    /// The peer has ended its direction. On a stream that is how one says goodbye.
     fn end_stream<T>(&mut self, connection: &Connection<T>) {
         if let Phase::Open(open) = &connection.phase
-            && open.is_values
+            && open.wire != Wire::Frames
         {
             let (session, route) = (open.session, open.route);
             self.end_session(session, route, CloseCode::NORMAL, "", Initiator::Peer);
@@ -496,7 +499,7 @@ impl Core {
                 if !open.closing.is_open() {
                     open.extra.get_or_insert_default().taken = tick_at(self.now.ms);
                 }
-                if !open.paused {
+                if !open.paused && open.wire != Wire::Response {
                     continue;
                 }
                 // Nothing is read from it, so taking what we write is its sign of life, and the only answer to a
@@ -572,7 +575,7 @@ impl Core {
                 connection.life = tick_at(self.now.ms);
                 open.note_message(true, tick_at(self.now.ms));
             }
-        } else if waiting > PAUSE_BYTES {
+        } else if waiting > PAUSE_BYTES && open.wire != Wire::Response {
             open.paused = true;
         }
         if waiting > 0 {
@@ -652,7 +655,11 @@ impl Core {
         }
         if open.since == 0 {
             open.tidy(self.now.ms, messages, controls);
-            self.send_ping(open);
+            if open.wire == Wire::Response {
+                self.keep_alive(open);
+            } else {
+                self.send_ping(open);
+            }
             return Fate::Keep;
         }
         if super::deadline::after(open.since, grace) <= now {

@@ -1,7 +1,7 @@
 //! The HTTP side of a connection: heads, bodies, routing, answers, and the step to WebSocket.
 
 use super::access::AccessError;
-use super::connection::{Connection, Extra, Fate, Http, Incoming, Open, Phase, Stage};
+use super::connection::{Connection, Extra, Fate, Http, Incoming, Open, Phase, Stage, Wire};
 use super::deadline::after;
 use super::proxies::Introduced;
 use super::refusals::Refusal;
@@ -220,6 +220,9 @@ impl Core {
                         break;
                     }
                     self.call_handler(connection, key);
+                    if matches!(connection.phase, Phase::Open(_)) {
+                        return self.consume(connection, data);
+                    }
                 }
                 Stage::Waiting { .. } | Stage::Closing => {
                     if !matches!(http.stage, Stage::Closing) {
@@ -304,6 +307,7 @@ impl Core {
             .handler
             .on_request(&mut cx, &request)
         {
+            Reply::Stream(stream) => self.begin_stream(connection, key, &incoming, stream),
             Reply::Now(response) => self.answer(http, response, head_only, keep_alive),
             Reply::Later(ticket) => {
                 self.waiting.insert(ticket, (key, connection.generation));
@@ -395,11 +399,7 @@ impl Core {
         let mut accept = match entry.handler.on_upgrade(&mut cx, &request) {
             Upgrade::Accept(accept) => accept,
             Upgrade::Refuse(response) => {
-                self.hub.remove(session);
-                // A handler's own limits are told as ours are; what it says otherwise may not be for the log.
-                let is_limit = matches!(response.status, 429 | 503);
-                let why = response.detail().filter(|_| is_limit).map(str::to_owned);
-                self.refuse(http, head, response, "handler", why.as_deref());
+                self.refuse_by_handler(http, head, session, response);
                 return self.write_http(connection);
             }
         };
@@ -450,7 +450,7 @@ impl Core {
         });
         connection.phase = Phase::Open(Open {
             ws,
-            is_values: false,
+            wire: Wire::Frames,
             session,
             route,
             closing: Closing::Open,
@@ -476,6 +476,10 @@ impl Core {
         let Err(error) = settings.keys.check(head) else {
             return Ok(());
         };
+        // Fetch §4.8: a browser that asks whether its page may send a request shows no key, and is told no secret.
+        if head.method() == "OPTIONS" && head.header("access-control-request-method").is_some() {
+            return Ok(());
+        }
         if let Some(over) = self.addresses.auth_failure(account, self.now.ms) {
             self.refuse_address(client, over).map_err(Denied::TooMany)?;
         }

@@ -162,6 +162,11 @@ pub struct RouteSettings {
     pub ping_after_ms: u64,
     /// Silence after the ping before the connection is dropped, in milliseconds.
     pub ping_grace_ms: u64,
+    /// How often a response that does not end says that it has not, in milliseconds; 0: never. Proxies give up after 30
+    /// to 60 s of silence. Whoever has taken none of it after `ping_grace_ms` is dropped.
+    pub stream_keep_alive_ms: u64,
+    /// What a reader of server-sent events is told to wait before it comes back, in milliseconds.
+    pub stream_retry_ms: u64,
     /// Which offered subprotocol is answered.
     pub subprotocols: Subprotocols,
     /// Which web pages may connect.
@@ -190,6 +195,8 @@ impl Default for RouteSettings {
             body_bytes_max: 1 << 20,
             ping_after_ms: 25_000,
             ping_grace_ms: 10_000,
+            stream_keep_alive_ms: 15_000,
+            stream_retry_ms: 3_000,
             subprotocols: Subprotocols::EchoFirst,
             origins: Origins::Any,
             keys: Keys::default(),

@@ -3,7 +3,7 @@
 //! The same session, handler, limits and outbox as behind a WebSocket; there is no request before, no ping, and no
 //! closing handshake: whoever wants to close ends its direction.
 
-use super::connection::{Connection, Extra, Fate, Open, Phase};
+use super::connection::{Connection, Extra, Fate, Open, Phase, Wire};
 use super::open::{PAUSE_BYTES, REPLY_BYTES_MAX};
 use super::transport::Transport;
 use super::wheel::tick_at;
@@ -31,7 +31,7 @@ impl<T: Transport> Worker<T> {
         };
         connection.phase = Phase::Open(Open {
             ws: WebSocket::new(Role::Server),
-            is_values: true,
+            wire: Wire::Values,
             session,
             route,
             closing: Closing::Open,
@@ -109,17 +109,26 @@ impl Core {
             return;
         }
         self.hub.metrics.messages_received_total += 1;
-        let route = &mut self.routes[open.route as usize];
-        let settings = &route.settings;
-        let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
-        if !Extra::message_is_within(&mut open.extra, self.now.ms, rate, burst) {
-            return self.close_for_message_rate(open);
+        if !self.charge_message(open) {
+            return;
         }
         let message = match std::str::from_utf8(value) {
             Ok(text) => Message::Text(text),
             Err(_) => Message::Binary(value),
         };
         let mut cx = Context::new(&mut self.hub, open.route, Some(open.session));
+        let route = &mut self.routes[open.route as usize];
         route.handler.on_message(&mut cx, message);
+    }
+
+    /// Counts a message against the rate of its route. Over it, the session is closed and `false` comes back.
+    pub(super) fn charge_message(&mut self, open: &mut Open) -> bool {
+        let settings = &self.routes[open.route as usize].settings;
+        let (rate, burst) = (settings.messages_per_second, settings.messages_burst);
+        let is_within = Extra::message_is_within(&mut open.extra, self.now.ms, rate, burst);
+        if !is_within {
+            self.close_for_message_rate(open);
+        }
+        is_within
     }
 }

@@ -621,10 +621,7 @@ impl Core {
     ) {
         // A connection that is kept would outlive the drain.
         let keep_alive = keep_alive && self.drain.is_none();
-        let second = self.now.unix_ms / 1000;
-        if self.date.0 != second {
-            self.date = (second, self.now.http_date());
-        }
+        self.note_date();
         let options = EncodeOptions {
             head_only,
             close: !keep_alive,
@@ -639,6 +636,19 @@ impl Core {
         } else {
             Stage::Closing
         };
+    }
+
+    /// Encodes the head of an answer whose body ends with the connection.
+    pub(crate) fn push_head(&mut self, out: &mut Vec<u8>, response: &Response) {
+        self.note_date();
+        response.encode_until_close(out, Some(&self.date.1));
+    }
+
+    fn note_date(&mut self) {
+        let second = self.now.unix_ms / 1000;
+        if self.date.0 != second {
+            self.date = (second, self.now.http_date());
+        }
     }
 
     /// Gives back everything a dropped connection held.

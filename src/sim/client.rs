@@ -229,6 +229,12 @@ impl Client {
         self.peer().answers.pop_front()
     }
 
+    /// What has come of an answer that is still arriving: its head, and of its body what is new since the last call.
+    pub fn arriving(&mut self) -> Option<Answer> {
+        self.inner.borrow_mut().run();
+        self.peer().arriving()
+    }
+
     /// How many pings have come.
     pub fn pings(&self) -> u32 {
         self.peer().pings_seen

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::socket::Wire;
-use crate::http::{BodyReader, HeadLimits, HeadSeeker, ResponseHead};
+use crate::http::{BodyReader, HeadLimits, HeadSeeker, ResponseBody, ResponseHead};
 use crate::random::Random;
 use crate::ws::{
     self, CloseCode, Closing, Event, FrameHeader, HEADER_BYTES_MAX, Limits, OpCode, Role, WebSocket,
@@ -413,9 +413,25 @@ impl Peer {
         }
     }
 
+    /// What has come of an answer that is still arriving: its head, and of its body what is new.
+    pub(crate) fn arriving(&mut self) -> Option<Answer> {
+        let (head, _, body) = self.answer.as_mut()?;
+        Some(Answer {
+            head: head.clone(),
+            body: std::mem::take(body),
+        })
+    }
+
     /// The server has ended: nothing may be half said.
     fn at_end(&mut self) {
         self.ends |= self.hangs_up;
+        // An answer without a length ends like this (RFC 9112 §6.3, rule 8).
+        if let Some((head, _, body)) = self
+            .answer
+            .take_if(|(head, ..)| head.body(false) == Ok(ResponseBody::UntilClose))
+        {
+            self.answers.push_back(Answer { head, body });
+        }
         if !self.http.is_empty() || self.answer.is_some() {
             self.complain("the connection ended inside an answer");
         }

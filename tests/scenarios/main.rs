@@ -13,6 +13,7 @@
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `mixtures.rs` | sessions whose channels have policies of their own |
 //! | `streams.rs` | streams of values; texts that differ in one place |
+//! | `responses.rs` | server-sent events and lines: responses that do not end |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
 //! | `drain.rs` | going down gently |
@@ -37,6 +38,7 @@ mod links;
 mod memory;
 mod mixtures;
 mod proxies;
+mod responses;
 mod slow;
 mod streams;
 mod timing;

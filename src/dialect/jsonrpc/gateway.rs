@@ -9,6 +9,7 @@
 use serde_json::value::RawValue;
 use slab::Slab;
 
+use super::super::cors;
 use super::super::members::{each_item, members_any_depth, string};
 use super::feeds::Feeds;
 use super::jobs::{Job, SlotState};
@@ -18,7 +19,7 @@ use super::message::{
 use super::pending::{Pending, Question};
 use super::policy::{Allowance, KEPT};
 use super::upstream::{Loss, Upstream};
-use super::{Asker, JsonRpcOptions, side_door};
+use super::{Asker, JsonRpcOptions};
 use crate::http::Response;
 use crate::hub::{CallError, ConnId, Context, LinkEvent, LinkId, Outcome, Ticket};
 use crate::ws::{CloseCode, Message};
@@ -380,7 +381,7 @@ impl Gateway {
                 let asked = self.pages.iter().position(|(asked, _)| *asked == ticket);
                 let page = asked.map(|at| self.pages.swap_remove(at).1);
                 let response = Response::json(200, text);
-                cx.reply(ticket, side_door::for_page(response, page));
+                cx.reply(ticket, cors::for_page(response, page));
             }
         }
     }

@@ -10,6 +10,7 @@
 //!
 //! Pages of the route's `origins` may read the answers.
 
+use super::super::cors;
 use super::Asker;
 use super::gateway::{Gateway, Heard};
 use super::message::{PARSE_ERROR, answer, error_tail};
@@ -22,31 +23,19 @@ const CONTENT_TYPES: [&str; 3] = [
     "application/jsonrequest",
 ];
 
-/// Seconds for which a browser need not ask again whether it may.
-const PREFLIGHT_SECONDS: &str = "600";
-
-/// An answer as the page that has asked may read it. Its origin is one of the route's, or the request would not be here.
-pub(super) fn for_page(response: Response, origin: Option<String>) -> Response {
-    match origin {
-        Some(origin) => response
-            .header("Access-Control-Allow-Origin", origin)
-            .header("Vary", "Origin"),
-        None => response,
-    }
-}
-
 pub(super) fn on_request(
     gateway: &mut Gateway,
     cx: &mut Context<'_>,
     request: &Request<'_>,
 ) -> Reply {
-    let origin = request.header("Origin").map(str::to_owned);
+    let origin = cors::page_of(request);
     match take(gateway, cx, request) {
-        Reply::Now(response) => for_page(response, origin).into(),
+        Reply::Now(response) => cors::for_page(response, origin).into(),
         Reply::Later(ticket) => {
             gateway.pages.extend(origin.map(|origin| (ticket, origin)));
             Reply::Later(ticket)
         }
+        other => other,
     }
 }
 
@@ -61,12 +50,8 @@ fn take(gateway: &mut Gateway, cx: &mut Context<'_>, request: &Request<'_>) -> R
         let response = Response::text(405, "method not allowed\n");
         return response.header("Allow", "GET, HEAD, POST, OPTIONS").into();
     }
-    if method == "OPTIONS" && request.header("Access-Control-Request-Method").is_some() {
-        return Response::new(200)
-            .header("Access-Control-Allow-Methods", "POST, GET")
-            .header("Access-Control-Allow-Headers", "Content-Type")
-            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
-            .into();
+    if let Some(answer) = cors::preflight(request, "POST, GET", "Content-Type") {
+        return answer.into();
     }
     if method != "OPTIONS" && !is_json(request.header("Content-Type")) {
         cx.count_refusal("bad_request");

@@ -74,6 +74,7 @@ impl House {
         match self.reply_to(route, method, target, headers, &[], body) {
             Reply::Now(response) => Ok(response),
             Reply::Later(ticket) => Err(ticket),
+            Reply::Stream(stream) => panic!("{stream:?} does not end"),
         }
     }
 

@@ -58,7 +58,7 @@ impl Deflating {
         let at = self.groups.iter().position(|known| *known == group);
         let at = at.unwrap_or(self.groups.len());
         let encoding = Encoding(u8::try_from(at + 1).ok()?);
-        if encoding == Encoding::VALUES {
+        if encoding.is_stream() {
             return None;
         }
         if at == self.groups.len() {
