@@ -254,6 +254,34 @@ fn listeners_do_not_speak_unless_they_may() {
     house.is_empty();
 }
 
+fn header<'r>(response: &'r Response, name: &str) -> &'r str {
+    let found = response.headers.iter().find(|(n, _)| n == name);
+    found.map_or("", |(_, value)| value)
+}
+
+#[test]
+fn a_page_may_read_what_it_may_ask() {
+    let (mut house, one, many) = house();
+    let _a = join(&mut house, one, "news");
+    let params = [("channel", "news")];
+    let page = ("Origin", "https://page.example");
+    let got = house.request_with(one, "POST", "/ch/news", &[page], &params, b"x");
+    assert_eq!(header(&got, "Access-Control-Allow-Origin"), page.1);
+    assert_eq!(header(&got, "Vary"), "Origin");
+    let asks = [page, ("Access-Control-Request-Method", "POST")];
+    for (route, target) in [(one, "/ch/news"), (many, "/ch")] {
+        let got = house.request_with(route, "OPTIONS", target, &asks, &params, b"");
+        assert_eq!(got.status, 200);
+        assert_eq!(header(&got, "Access-Control-Allow-Origin"), page.1);
+        assert_eq!(header(&got, "Access-Control-Allow-Methods"), "GET, POST");
+        assert!(header(&got, "Access-Control-Allow-Headers").contains("Content-Type"));
+    }
+    let plain = house.request_with(one, "OPTIONS", "/ch/news", &[page], &params, b"");
+    assert_eq!(plain.status, 405);
+    let nobody = house.request_with(one, "POST", "/ch/news", &[], &params, b"x");
+    assert_eq!(header(&nobody, "Access-Control-Allow-Origin"), "");
+}
+
 #[test]
 fn methods_and_channel_information() {
     let (mut house, one, many) = house();
@@ -268,7 +296,22 @@ fn methods_and_channel_information() {
         answer(get("HEAD", "/ch/news", &[("Accept", "application/json")])),
         (200, info.into())
     );
-    let upgrade = get("GET", "/ch/news", &[]);
+    for (accept, media_type) in [
+        ("*/*", "text/plain; charset=utf-8"),
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream, application/json", "text/event-stream"),
+        ("application/json, text/plain, */*", "application/json"),
+    ] {
+        let got = get("GET", "/ch/news", &[("Accept", accept)]);
+        assert_eq!(
+            (got.status, header(&got, "Content-Type")),
+            (200, media_type)
+        );
+    }
+    let got = get("GET", "/ch/news", &[]);
+    assert_eq!(header(&got, "Content-Type"), "text/plain; charset=utf-8");
+    let browser = [("Accept", "text/html,application/xml;q=0.9,*/*;q=0.8")];
+    let upgrade = get("GET", "/ch/news", &browser);
     assert_eq!(upgrade.status, 426);
     assert!(
         upgrade

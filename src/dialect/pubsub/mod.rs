@@ -1,4 +1,4 @@
-//! `pubsub`: a WebSocket subscribes to a channel, a `POST` publishes to it.
+//! `pubsub`: a WebSocket, or a response that does not end, subscribes to a channel; a `POST` publishes to it.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -7,7 +7,8 @@
 //! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
 //! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
-//! | `GET /ch/{channel}` | 426: this URL speaks WebSocket |
+//! | `GET /ch/{channel}` otherwise | every publication from now on, as events or lines, or 426: see `wanted.rs` |
+//! | `OPTIONS` | what a page may do (CORS) |
 //! | another method | 405 with `Allow` |
 //!
 //! A body goes out as it came in: as text if it is UTF-8, as binary if it is not or if its content type is
@@ -15,19 +16,23 @@
 //! the bytes it is written with. **A request is carried out whole or not at all**: every name, every item and the
 //! memory they need are checked before the first of them is published.
 
+mod wanted;
+
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
+use super::cors;
 use super::members::{self, NoList, push_string};
 use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
-    CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
+    Accept, CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
     Upgrade, check_channel_name,
 };
 use crate::ws::Message;
+use wanted::{Wanted, wanted};
 
 /// How [`PubSub`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +205,11 @@ impl Handler for PubSub {
         if self.options.clients_publish {
             self.speakers.insert(cx, channel.into());
         }
-        Upgrade::accept()
+        let page = cors::page_of(request).filter(|_| cx.is_stream());
+        Upgrade::Accept(Accept {
+            headers: page.into_iter().flat_map(cors::headers_for).collect(),
+            ..Accept::default()
+        })
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
@@ -220,6 +229,27 @@ impl Handler for PubSub {
     }
 
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
+        let page = cors::page_of(request);
+        match self.take(cx, request) {
+            Reply::Now(response) => cors::for_page(response, page).into(),
+            other => other,
+        }
+    }
+
+    fn gap_marker(&self, missed: u32) -> Option<String> {
+        Some(format!("{{\"type\":\"gap\",\"missed\":{missed}}}"))
+    }
+
+    fn space(&self) -> &str {
+        "pubsub"
+    }
+}
+
+impl PubSub {
+    fn take(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
+        if let Some(answer) = cors::preflight(request, "GET, POST", PAGE_HEADERS) {
+            return answer.into();
+        }
         let Some(channel) = request.param(CHANNEL) else {
             return only(request, &["POST"])
                 .unwrap_or_else(|| self.publish_many(cx, request.body))
@@ -234,12 +264,11 @@ impl Handler for PubSub {
         if request.method() == "POST" {
             return Self::publish_one(cx, request, channel).into();
         }
-        let wants_json = request
-            .header("Accept")
-            .is_some_and(|a| a.contains("application/json"));
-        if !wants_json && request.query("info").is_none() {
+        match wanted(request) {
+            Wanted::Stream(stream) => return Reply::Stream(stream),
             // An echo has no answer of its own for plain requests: this is the trait's 426.
-            return Echo::default().on_request(cx, request);
+            Wanted::WebSocket => return Echo::default().on_request(cx, request),
+            Wanted::Info => {}
         }
         let mut json = String::from("{\"channel\":");
         push_string(&mut json, channel);
@@ -247,14 +276,6 @@ impl Handler for PubSub {
         Response::json(200, json)
             .header("Cache-Control", "no-store")
             .into()
-    }
-
-    fn gap_marker(&self, missed: u32) -> Option<String> {
-        Some(format!("{{\"type\":\"gap\",\"missed\":{missed}}}"))
-    }
-
-    fn space(&self) -> &str {
-        "pubsub"
     }
 }
 
@@ -303,9 +324,12 @@ fn no_list(what: &str, why: NoList) -> String {
     }
 }
 
+/// What a page may send with a request, beside what every page may.
+const PAGE_HEADERS: &str =
+    "Authorization, Content-Type, Last-Event-ID, X-API-Key, X-EventSource-Event";
+
 /// The variable of the route `/ch/{channel}`.
 const CHANNEL: &str = "channel";
 
 #[cfg(test)]
-#[path = "pubsub_tests.rs"]
 mod tests;
