@@ -66,6 +66,7 @@
 //! | [`http`] | HTTP/1.1 heads and bodies over byte slices |
 //! | [`hub`] | sessions, channels, outboxes, the [`Handler`] trait |
 //! | [`dialect`] | application protocols as handlers |
+//! | [`token`] | keys, signed tokens, and what they allow |
 //! | [`server`] | the worker that drives transports through all of that |
 //! | [`net`] | mio, sockets, signals, the real clock |
 //! | `sim` | the same worker over simulated sockets (feature `sim`) |
@@ -96,6 +97,7 @@ pub mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod time;
+pub mod token;
 pub mod values;
 pub mod ws;
 

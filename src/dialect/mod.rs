@@ -15,6 +15,7 @@
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `cors.rs` | – | answers that pages may read |
+//! | `permits.rs` | – | what a key or token allows, tokens in messages |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
 //!
 //! **Never in here:** the server, sockets, clocks (the time is `cx.now()`), threads. Payloads pass through as the
@@ -32,6 +33,7 @@ mod json;
 #[cfg(feature = "jsonrpc")]
 mod jsonrpc;
 pub(crate) mod members;
+mod permits;
 #[cfg(feature = "process")]
 mod process;
 mod pubsub;

@@ -146,6 +146,7 @@ impl House {
             body: b"",
             params: &params,
             peer: self.peer,
+            grant: None,
         };
         let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
         match self.handlers[route].on_upgrade(&mut cx, &request) {
@@ -324,6 +325,7 @@ impl House {
             body,
             params: &params,
             peer: self.peer,
+            grant: None,
         };
         let mut cx = Context::new(&mut self.hub, route as u16, None);
         let reply = self.handlers[route].on_request(&mut cx, &request);

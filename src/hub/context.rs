@@ -1,12 +1,14 @@
 //! What a handler may do: send, subscribe, publish, close, ask for a timer, answer later.
 
 use super::channel::{Space, SubscribeError};
+use super::grants::{AuthError, May};
 use super::publish::{PublishError, Published};
 use super::session::Life;
 use super::{Call, CloseOrder, ConnId, Dial, Effect, Hub, LinkId, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::time::Now;
+use crate::token::{Action, Grant};
 use crate::ws::{CloseCode, Message};
 
 /// The hub, as one call of a [`Handler`](super::Handler) sees it.
@@ -19,6 +21,8 @@ pub struct Context<'a> {
     pub(super) hub: &'a mut Hub,
     pub(super) route: u16,
     session: Option<u32>,
+    /// Of the request that the call is about, where there is no session.
+    grant: Option<&'a Grant>,
 }
 
 /// A session counts its bad messages in one byte, and that is always enough.
@@ -30,6 +34,17 @@ impl<'a> Context<'a> {
             hub,
             route,
             session,
+            grant: None,
+        }
+    }
+
+    /// For a plain request, with what its key or token allows; `None`: everything.
+    pub(crate) fn for_request(hub: &'a mut Hub, route: u16, grant: Option<&'a Grant>) -> Self {
+        Self {
+            hub,
+            route,
+            session: None,
+            grant,
         }
     }
 
@@ -295,6 +310,69 @@ impl<'a> Context<'a> {
     /// The user of this session.
     pub fn user(&self) -> Option<&str> {
         self.hub.user(self.session?)
+    }
+
+    /// Whether this session, or the request that this call is about, may do that with a channel. Everybody may do
+    /// everything where a route asks for no key, and with a key that opens everything.
+    pub fn may(&self, action: Action, channel: &str) -> bool {
+        self.rights().may(action, channel)
+    }
+
+    /// As [`may`](Self::may), with every channel whose name begins like that; `""`: with all there are.
+    pub fn may_all(&self, action: Action, beginning: &str) -> bool {
+        self.rights().may_all(action, beginning)
+    }
+
+    fn rights(&self) -> May<'_> {
+        match (self.session, self.grant) {
+            (Some(session), _) => self.hub.may(session),
+            (None, Some(grant)) => May::What(grant),
+            (None, None) => May::Everything,
+        }
+    }
+
+    /// What this session, or the request that this call is about, was granted; `None`: nothing has to be, or nothing
+    /// was yet.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self.rights() {
+            May::What(grant) => Some(grant),
+            May::Everything | May::Nothing => None,
+        }
+    }
+
+    /// Whether this session has to show a token before it may do anything: see [`authenticate`](Self::authenticate).
+    pub fn awaits_token(&self) -> bool {
+        matches!(self.rights(), May::Nothing)
+    }
+
+    /// Takes a token that this session presents in a message: its first one where the route takes tokens there, or a
+    /// new one in the place of one that ends. Answers when that ends, in seconds since 1970. A failure is counted for
+    /// the client's address, as at the handshake.
+    ///
+    /// # Errors
+    /// Why it is not taken; then everything is as before.
+    pub fn authenticate(&mut self, token: &str) -> Result<Option<u64>, AuthError> {
+        let session = self.session.ok_or(AuthError::NotAsked)?;
+        self.hub.authenticate(session, token)
+    }
+
+    /// Whether this session may still subscribe to the channels of this route's name space that it is subscribed to:
+    /// a token that follows another may allow less.
+    pub fn may_keep_its_channels(&self) -> bool {
+        let kept = |session| self.hub.may_keep_its_channels(session, self.space());
+        self.session.is_none_or(kept)
+    }
+
+    /// Shuts a user out: closes its sessions, and takes no signed token of it any more that was made up to this second.
+    /// Answers how many sessions there were. It is kept in memory, and lost with this process.
+    pub fn revoke_user(&mut self, user: &str, code: CloseCode, reason: &str) -> usize {
+        let granted = self.hub.revoke(user);
+        let mut sessions = self.sessions_of(user);
+        sessions.extend(granted.into_iter().filter_map(|s| self.hub.conn_id(s)));
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions.retain(|id| self.close_other(*id, code, reason));
+        sessions.len()
     }
 
     /// The sessions of a user.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Answered, Call, CallError, ConnId, Context, Dial, LinkEvent, LinkId};
 use crate::http::{Head, Response};
+use crate::token::Grant;
 use crate::ws::{CloseCode, Message};
 
 /// Application code behind one route. One value lives per route and worker, on the worker's thread: no
@@ -258,9 +259,16 @@ pub struct Request<'a> {
     pub params: &'a Params,
     /// Where it comes from: the client that a trusted proxy names, else the other end of the transport.
     pub peer: Peer,
+    /// What its key or token allows, and to whom; `None`: everything, to anybody.
+    pub grant: Option<&'a Grant>,
 }
 
 impl<'a> Request<'a> {
+    /// For whom the request's key or token was made.
+    pub fn user(&self) -> Option<&'a str> {
+        self.grant?.user()
+    }
+
     /// The request method, as sent.
     pub fn method(&self) -> &'a str {
         self.head.method()

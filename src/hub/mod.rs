@@ -21,6 +21,7 @@
 //! | `slow.rs` | those for whom too much waits |
 //! | `waiting.rs` | what waits to be written: replies, outboxes, the dirty list |
 //! | `listing.rs` | sessions and channels in pages, for whoever looks after the server |
+//! | `grants.rs` | what sessions may do, and how long |
 //! | `locals.rs` | per-connection state of a handler, slab-indexed |
 //!
 //! **Never in here:** sockets, threads, clocks, files, serde_json, anything of `server`. Time is a value
@@ -44,6 +45,7 @@ mod frames;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod grants;
 mod handler;
 mod link;
 mod listing;
@@ -63,6 +65,7 @@ pub use call::{Answered, Call, CallError, Target, TargetError};
 pub use channel::{NameError, Space, SubscribeError, check_channel_name};
 pub use context::Context;
 pub use frames::FrameId;
+pub use grants::AuthError;
 pub use handler::{
     Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Stream,
     Ticket, Upgrade,
@@ -84,6 +87,7 @@ use std::collections::{HashSet, VecDeque};
 use channel::Channels;
 use encoding::{Encoder, Encoding};
 use frames::Frames;
+use grants::Grants;
 use outboxes::{Outboxes, Waiting, Waits};
 use session::{Life, Session};
 use slab::Slab;
@@ -93,6 +97,7 @@ use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
+use crate::token::Gate;
 use crate::ws::CloseCode;
 
 /// Limits of one route's sessions, as far as the hub enforces them.
@@ -185,6 +190,8 @@ pub struct Hub {
     /// Those of them for which that has come true, with their generation.
     drained: Vec<(u32, u32)>,
     answers: Vec<(Ticket, Response)>,
+    /// Only of sessions that have one.
+    grants: Grants,
     reply: ReplyBuffer,
     generation: u32,
     tickets: u64,
@@ -211,6 +218,8 @@ struct RouteEntry {
     limits: SessionLimits,
     space: Space,
     template: Box<str>,
+    /// What its clients have to show.
+    gate: Gate,
     /// Sessions it has.
     sessions: u32,
     /// It had a session once.
@@ -274,6 +283,7 @@ impl Hub {
             awaited: HashSet::new(),
             drained: Vec::new(),
             answers: Vec::new(),
+            grants: Grants::default(),
             reply: ReplyBuffer::default(),
             generation: 0,
             tickets: 0,
@@ -294,6 +304,7 @@ impl Hub {
             limits,
             space,
             template: template.into(),
+            gate: Gate::default(),
             sessions: 0,
             was_used: false,
         });
@@ -329,7 +340,12 @@ impl Hub {
         let windows = self.window_bytes();
         #[cfg(not(feature = "deflate"))]
         let windows = 0;
-        self.frames.bytes() + windows + self.held_bytes + self.calls.bytes + self.links.bytes()
+        self.frames.bytes()
+            + windows
+            + self.held_bytes
+            + self.calls.bytes
+            + self.links.bytes()
+            + self.grants.bytes()
     }
 
     /// The memory budget in bytes.
@@ -396,6 +412,7 @@ impl Hub {
     pub(crate) fn remove(&mut self, index: u32) {
         self.end(index);
         self.awaited.remove(&index);
+        self.grants.remove(index);
         if let Some(mut session) = self.sessions.try_remove(index as usize) {
             if let Some(entry) = self.routes.get_mut(session.route as usize) {
                 entry.sessions -= 1;
@@ -480,6 +497,7 @@ impl Hub {
             && self.closing.is_empty()
             && self.drained.is_empty()
             && self.suspects.is_empty())
+            || self.grants.has_orders()
     }
 
     /// Takes the answers to requests that handlers had put off.
@@ -584,5 +602,7 @@ impl Hub {
         assert_eq!(self.outboxes.len(), outboxes, "an outbox is nobody's");
         self.outboxes.check_invariants();
         self.links.check_invariants();
+        let is_session = |session| self.sessions.contains(session as usize);
+        self.grants.check_invariants(is_session);
     }
 }

@@ -1,32 +1,106 @@
-//! Who may use a route: keys and origins.
+//! Who may use a route: keys, tokens and origins.
 
-use subtle::ConstantTimeEq;
+use std::sync::Arc;
 
 use crate::http::Head;
+use crate::token::{Action, Gate, Grant, TokenError};
+use crate::ws::{BEARER_SUBPROTOCOL, offered_subprotocols};
 
-/// Keys that open a route. Comparing takes the same time wherever the difference is.
-#[derive(Clone, Default)]
+/// Keys and tokens that open a route, and where clients may present them.
+///
+/// ```
+/// use dunlin::server::Keys;
+/// use dunlin::token::{Action, Grant, Rights};
+///
+/// let news = Rights::default().allow(Action::Subscribe, "news.*")?;
+/// let keys = Keys::new(["opens everything".to_owned()])
+///     .grant("a reader's", Grant::new("ann", &news))
+///     .cookie("session");
+/// # assert!(!keys.is_empty());
+/// # Ok::<(), dunlin::token::PatternError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
 pub struct Keys {
-    keys: Vec<String>,
+    gate: Gate,
     /// Query parameters that may carry a key.
     parameters: Vec<String>,
+    /// The cookie likewise.
+    cookie: Option<String>,
+    /// Who presents nothing may still do so in its first message.
+    in_message: bool,
+    /// Whoever is limited to some channels must be allowed this with all of them.
+    needs: Vec<Action>,
     /// What a client without a good key is answered.
     forbids: bool,
 }
 
-impl Keys {
-    /// These keys; no key at all leaves the route open.
-    pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            keys: keys.into_iter().filter(|k| !k.is_empty()).collect(),
-            parameters: vec!["token".to_owned()],
-            forbids: false,
+/// Who is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Somebody who may do everything.
+    Everything,
+    /// Somebody who may do this.
+    Granted(Arc<Grant>),
+    /// Somebody who has to show a token in a message first.
+    Awaited,
+}
+
+impl Admitted {
+    pub(super) fn grant(&self) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Granted(grant) => Some(grant),
+            Self::Everything | Self::Awaited => None,
         }
+    }
+}
+
+impl Keys {
+    /// These keys, each of which opens everything; no key at all leaves the route open.
+    pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
+        let mut gate = Gate::default();
+        keys.into_iter().for_each(|key| gate.add_key(key, None));
+        Self {
+            gate,
+            parameters: vec!["token".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// A key that opens what a grant says.
+    pub fn grant(self, key: &str, grant: Grant) -> Self {
+        self.shared_grant(key, Arc::new(grant))
+    }
+
+    /// As [`grant`](Self::grant), with one grant for several routes.
+    pub fn shared_grant(mut self, key: &str, grant: Arc<Grant>) -> Self {
+        self.gate.add_key(key.to_owned(), Some(grant));
+        self
     }
 
     /// Another query parameter that may carry the key, beside `token`.
     pub fn parameter(mut self, name: &str) -> Self {
         self.parameters.push(name.to_owned());
+        self
+    }
+
+    /// A cookie that may carry the key. Browsers send cookies for whichever page asks: set
+    /// [`origins`](super::RouteSettings::origins) with it.
+    pub fn cookie(mut self, name: &str) -> Self {
+        self.cookie = Some(name.to_owned());
+        self
+    }
+
+    /// Lets a WebSocket in that presents nothing, to do so in a message: see
+    /// [`Context::authenticate`](crate::hub::Context::authenticate), and set
+    /// [`first_command_timeout_ms`](super::RouteSettings::first_command_timeout_ms) with it.
+    pub fn in_message(mut self) -> Self {
+        self.in_message = true;
+        self
+    }
+
+    /// What a grant must allow with all channels to open the route: for handlers that do not ask what is allowed.
+    pub fn need(mut self, action: Action) -> Self {
+        self.needs.push(action);
         self
     }
 
@@ -39,55 +113,70 @@ impl Keys {
     /// The status for a refusal by these keys.
     pub(super) fn status(&self, error: AccessError) -> u16 {
         match error {
-            AccessError::NoKey | AccessError::WrongKey if self.forbids => 403,
+            AccessError::NoKey | AccessError::Key(_) if self.forbids => 403,
             _ => error.status(),
         }
     }
 
     /// Whether the route is open to all.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.gate.is_open()
     }
 
-    /// Looks for a key in `Authorization: Bearer`, `X-API-Key` and the query, in this order; the first one
-    /// that is there decides.
-    ///
-    /// # Errors
-    /// [`AccessError::NoKey`] or [`AccessError::WrongKey`].
-    pub fn check(&self, head: &Head) -> Result<(), AccessError> {
-        if self.keys.is_empty() {
-            return Ok(());
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Looks for a key or token in `Authorization: Bearer`, `X-API-Key`, a subprotocol `bearer.TOKEN`, the query and
+    /// the cookie, in this order; the first one that is there decides.
+    pub(super) fn check(
+        &self,
+        head: &Head,
+        is_upgrade: bool,
+        unix_seconds: u64,
+    ) -> Result<Admitted, AccessError> {
+        if self.gate.is_open() {
+            return Ok(Admitted::Everything);
         }
+        let Some(presented) = self.presented(head) else {
+            let may_follow = is_upgrade && self.in_message;
+            return may_follow
+                .then_some(Admitted::Awaited)
+                .ok_or(AccessError::NoKey);
+        };
+        let judged = self.gate.judge(&presented, unix_seconds);
+        let Some(grant) = judged.map_err(AccessError::Key)? else {
+            return Ok(Admitted::Everything);
+        };
+        let is_enough = |action: &Action| grant.may_all(*action, "");
+        if !self.needs.iter().all(is_enough) {
+            return Err(AccessError::Permission);
+        }
+        Ok(Admitted::Granted(grant))
+    }
+
+    fn presented(&self, head: &Head) -> Option<String> {
         let bearer = head.header("authorization").and_then(|value| {
             let (scheme, key) = value.split_once(' ')?;
             scheme
                 .eq_ignore_ascii_case("bearer")
                 .then(|| key.trim().to_owned())
         });
-        let presented = bearer
+        let offered = || {
+            let mut tokens = offered_subprotocols(head.headers())
+                .filter_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL));
+            tokens.next().map(str::to_owned)
+        };
+        let cookie = || head.cookie(self.cookie.as_deref()?).map(str::to_owned);
+        bearer
             .or_else(|| head.header("x-api-key").map(str::to_owned))
+            .or_else(offered)
             .or_else(|| {
                 self.parameters
                     .iter()
                     .find_map(|name| head.query_param(name))
             })
-            .ok_or(AccessError::NoKey)?;
-        let mut found = subtle::Choice::from(0);
-        for key in &self.keys {
-            found |= key.as_bytes().ct_eq(presented.as_bytes());
-        }
-        if bool::from(found) {
-            Ok(())
-        } else {
-            Err(AccessError::WrongKey)
-        }
-    }
-}
-
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the keys themselves.
-        write!(f, "Keys({})", self.keys.len())
+            .or_else(cookie)
     }
 }
 
@@ -200,8 +289,10 @@ fn is_literal_host(host: &str) -> bool {
 pub enum AccessError {
     /// The route wants a key and there is none.
     NoKey,
-    /// The key is not one of the route's.
-    WrongKey,
+    /// What was presented is not good.
+    Key(TokenError),
+    /// It is good, and not for this.
+    Permission,
     /// The page's origin is not allowed.
     Origin,
     /// `Host` is a name that this listener does not answer to.
@@ -212,8 +303,8 @@ impl AccessError {
     /// The status to answer.
     pub fn status(self) -> u16 {
         match self {
-            Self::NoKey | Self::WrongKey => 401,
-            Self::Origin => 403,
+            Self::NoKey | Self::Key(_) => 401,
+            Self::Origin | Self::Permission => 403,
             Self::Host => 421,
         }
     }
@@ -224,7 +315,8 @@ impl AccessError {
             Self::NoKey => {
                 "this route needs a key: send `Authorization: Bearer KEY`, `X-API-Key: KEY` or `?token=KEY`"
             }
-            Self::WrongKey => "the key is not one of this route's keys",
+            Self::Key(error) => error.detail(),
+            Self::Permission => "what the key or token allows is too little for this route",
             Self::Origin => "pages of this origin may not use this route (setting `origins`)",
             Self::Host => {
                 "this listener answers to addresses and to localhost only, not to other host names"
@@ -232,11 +324,25 @@ impl AccessError {
         }
     }
 
+    /// `WWW-Authenticate` for it (RFC 6750 §3), if it is the key's fault.
+    pub(super) fn challenge(self) -> Option<String> {
+        match self {
+            Self::NoKey => Some("Bearer".to_owned()),
+            Self::Key(_) => Some(format!(
+                "Bearer error=\"invalid_token\", error_description=\"{}\"",
+                self.detail()
+            )),
+            Self::Permission => Some("Bearer error=\"insufficient_scope\"".to_owned()),
+            Self::Origin | Self::Host => None,
+        }
+    }
+
     /// The counter's label.
     pub fn name(self) -> &'static str {
         match self {
             Self::NoKey => "key_missing",
-            Self::WrongKey => "key_wrong",
+            Self::Key(error) => error.name(),
+            Self::Permission => "permission",
             Self::Origin => "origin",
             Self::Host => "host",
         }

@@ -19,8 +19,11 @@
 //!           destroys the answer or the close frame that is still under way.
 //! ```
 
+use std::sync::Arc;
+
 use crate::http::{BodyReader, Head, HeadSeeker};
 use crate::hub::{Params, Peer, Ticket};
+use crate::token::Grant;
 use crate::values::Values;
 use crate::ws::{Closing, WebSocket};
 
@@ -112,6 +115,7 @@ pub(crate) struct Incoming {
     pub(crate) head: Head,
     pub(crate) route: u16,
     pub(crate) params: Params,
+    pub(crate) grant: Option<Arc<Grant>>,
     pub(crate) reader: BodyReader,
     pub(crate) body: Vec<u8>,
 }

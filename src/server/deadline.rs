@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Fate, Phase, Stage, Wire};
 use super::transport::Transport;
-use super::wheel::{Entry, TICK_MS, Tick, tick_at};
+use super::wheel::{Entry, TICK_MS, Tick, tick_after, tick_at};
 use super::worker::{Core, TIMER, Timer, Worker};
 use crate::hub::{Context, Outcome};
 
@@ -113,8 +113,9 @@ impl Core {
                     }
                     return Some(next.min(after(open.since, s.close_flush_timeout_ms)));
                 }
+                let grant = self.hub.grant_due_ms(open.session).map(tick_after);
                 if open.held {
-                    return None; // It is we who do not listen. Its time begins again when it is released.
+                    return grant; // It is we who do not listen. Its time begins again when it is released.
                 }
                 let route = &self.routes[open.route as usize].settings;
                 let ask_after_ms = match open.wire {
@@ -135,7 +136,7 @@ impl Core {
                     .filter(|_| !open.paused)
                     .map(|since| after(since, route.message_timeout_ms));
                 let first = open.first_due();
-                [silence, message, first].into_iter().flatten().min()
+                [silence, message, first, grant].into_iter().flatten().min()
             }
         }
     }

@@ -18,7 +18,8 @@
 //! | `processes.rs`, `lines.rs` | links to processes: their output in lines, their end in steps (feature `process`) |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
-//! | `access.rs`, `addresses.rs`, `bucket.rs` | keys, origins, limits per address, rates |
+//! | `access.rs`, `admission.rs` | keys, tokens, origins; what becomes of a grant while its session is open |
+//! | `addresses.rs`, `bucket.rs` | limits per address, rates |
 //! | `proxies.rs` | trusted proxies, and whom they speak for |
 //! | `refusals.rs` | 429 and 503: the rule, its value, when to come back |
 //! | `settings.rs` | every limit with its default |
@@ -29,6 +30,7 @@
 
 mod access;
 mod addresses;
+mod admission;
 mod bucket;
 mod calls;
 mod connection;

@@ -615,6 +615,9 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return Fate::Keep;
         };
+        if self.ends_with_its_grant(open) {
+            return Fate::Keep;
+        }
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);
         let (messages, controls) = (settings.messages_per_second, settings.control_per_second);

@@ -1,31 +1,26 @@
 //! The HTTP side of a connection: heads, bodies, routing, answers, and the step to WebSocket.
 
-use super::access::AccessError;
+use super::access::Admitted;
 use super::connection::{Connection, Extra, Fate, Http, Incoming, Open, Phase, Stage, Wire};
 use super::deadline::after;
 use super::proxies::Introduced;
-use super::refusals::Refusal;
 use super::router::NoRoute;
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
 use super::{ReadOutcome, note_write, read_some};
 use crate::http::{self, BodyLength, BodyReader, Head, HttpError, Response};
-use crate::hub::{Context, Params, Peer, Reply, Request, Ticket, Upgrade};
+use crate::hub::{Context, Params, Reply, Request, Ticket, Upgrade};
 #[cfg(feature = "deflate")]
 use crate::ws::deflate;
 use crate::ws::{self, Closing, Role, UpgradeRequest, WebSocket};
 
 /// Requests of one connection in one go. One read may hold thousands, and each may publish.
 const REQUESTS_PER_READ: u32 = 64;
+/// How long a client may take for its token in a message, where the route has no time-out for first messages.
+const TOKEN_TIMEOUT_MS: u64 = 10_000;
 /// What going on with such a read counts for in a turn that is bounded in bytes: a turn takes a thousand requests.
 const MORE_REQUESTS_BYTES: usize = 64 << 10;
-
-/// Why a route is closed to a request.
-enum Denied {
-    Access(AccessError),
-    TooMany(Refusal),
-}
 
 impl Core {
     /// One unit of work for a ready connection; answers how many bytes were read too.
@@ -256,10 +251,10 @@ impl Core {
         body_pending: bool,
     ) {
         let account = self.account_of(http, account);
-        if let Err(denied) = self.check_access(http.client, account, &head, route) {
-            self.refuse_access(http, &head, route, denied);
-            return;
-        }
+        let admitted = match self.check_access(http.client, account, &head, false, route) {
+            Ok(admitted) => admitted,
+            Err(denied) => return self.refuse_access(http, &head, route, denied),
+        };
         let prepared = head.body().and_then(|length| {
             let max = self.routes[route as usize].settings.body_bytes_max;
             Ok((BodyReader::new(length, max)?, head.expects_continue()?))
@@ -278,6 +273,7 @@ impl Core {
                     head,
                     route,
                     params,
+                    grant: admitted.grant().cloned(),
                     reader,
                     body: Vec::new(),
                 }));
@@ -298,11 +294,12 @@ impl Core {
             body: &incoming.body,
             params: &incoming.params,
             peer: http.client,
+            grant: incoming.grant.as_deref(),
         };
         let head_only = incoming.head.method() == "HEAD";
         let keep_alive = incoming.head.keep_alive();
         self.hub.metrics.requests_total += 1;
-        let mut cx = Context::new(&mut self.hub, incoming.route, None);
+        let mut cx = Context::for_request(&mut self.hub, incoming.route, request.grant);
         match self.routes[incoming.route as usize]
             .handler
             .on_request(&mut cx, &request)
@@ -379,16 +376,27 @@ impl Core {
             self.refuse_for(http, head, &refusal);
             return self.write_http(connection);
         }
-        if let Err(denied) = self.check_access(http.client, connection.account, head, route) {
-            self.refuse_access(http, head, route, denied);
+        let checked = self.check_access(http.client, connection.account, head, true, route);
+        let admitted = match checked {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                self.refuse_access(http, head, route, denied);
+                return self.write_http(connection);
+            }
+        };
+        let session = self.hub.open(key, route);
+        if let Err(why) = self.grant_session(session, &admitted) {
+            self.hub.remove(session);
+            let response = Response::problem(503, &why.to_string());
+            self.refuse(http, head, response, "user_channel", None);
             return self.write_http(connection);
         }
-        let session = self.hub.open(key, route);
         let request = Request {
             head,
             body: &[],
             params,
             peer: http.client,
+            grant: admitted.grant().map(|grant| &**grant),
         };
         let entry = &mut self.routes[route as usize];
         let mut cx = Context::new(&mut self.hub, route, Some(session));
@@ -405,7 +413,8 @@ impl Core {
         };
         let wanted = accept.subprotocol.as_deref();
         let subprotocol = match wanted {
-            Some(wanted) => offer.protocols().find(|offered| *offered == wanted),
+            // A token is no protocol, and is not said back.
+            Some(wanted) => offer.choices().find(|offered| *offered == wanted),
             None => entry.settings.subprotocols.choose(&offer),
         };
         #[cfg(feature = "deflate")]
@@ -441,6 +450,11 @@ impl Core {
         let first_ms = self.routes[route as usize]
             .settings
             .first_command_timeout_ms;
+        // Whoever owes a token owes it soon, whatever the route says of messages.
+        let first_ms = match admitted {
+            Admitted::Awaited if first_ms == 0 => TOKEN_TIMEOUT_MS,
+            _ => first_ms,
+        };
         let extra = (first_ms > 0).then(|| {
             let first_due = after(tick_at(self.now.ms), first_ms);
             Box::new(Extra {
@@ -462,41 +476,6 @@ impl Core {
         let mut cx = Context::new(&mut self.hub, route, Some(session));
         self.routes[route as usize].handler.on_open(&mut cx);
         self.consume(connection, rest)
-    }
-
-    fn check_access(
-        &mut self,
-        client: Peer,
-        account: u32,
-        head: &Head,
-        route: u16,
-    ) -> Result<(), Denied> {
-        let settings = &self.routes[route as usize].settings;
-        settings.origins.check(head).map_err(Denied::Access)?;
-        let Err(error) = settings.keys.check(head) else {
-            return Ok(());
-        };
-        // Fetch §4.8: a browser that asks whether its page may send a request shows no key, and is told no secret.
-        if head.method() == "OPTIONS" && head.header("access-control-request-method").is_some() {
-            return Ok(());
-        }
-        if let Some(over) = self.addresses.auth_failure(account, self.now.ms) {
-            self.refuse_address(client, over).map_err(Denied::TooMany)?;
-        }
-        Err(Denied::Access(error))
-    }
-
-    fn refuse_access(&mut self, http: &mut Http, head: &Head, route: u16, denied: Denied) {
-        let error = match denied {
-            Denied::Access(error) => error,
-            Denied::TooMany(refusal) => return self.refuse_for(http, head, &refusal),
-        };
-        let status = self.routes[route as usize].settings.keys.status(error);
-        let mut response = Response::problem(status, error.detail());
-        if status == 401 {
-            response = response.header("WWW-Authenticate", "Bearer");
-        }
-        self.refuse(http, head, response, error.name(), Some(error.detail()));
     }
 
     fn refuse_route(&mut self, http: &mut Http, head: &Head, no_route: NoRoute) {

@@ -13,6 +13,8 @@
 //! one against the route's rate, and thrown away. Its end is the session's. Now and then something goes out that says
 //! nothing ([`keep_alive`](Core::keep_alive)); taking it is the only sign of life that a reader gives.
 
+use std::sync::Arc;
+
 use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage, Wire};
 use super::transport::Transport;
 use super::wheel::tick_at;
@@ -46,11 +48,19 @@ impl Core {
             return self.refuse_for(http, head, &refusal);
         }
         let session = self.hub.open_for_stream(key, route, stream);
+        if let Some(grant) = &incoming.grant
+            && let Err(why) = self.hub.admit(session, Arc::clone(grant))
+        {
+            self.hub.remove(session);
+            let response = Response::problem(503, &why.to_string());
+            return self.refuse(http, head, response, "user_channel", None);
+        }
         let request = Request {
             head,
             body: &incoming.body,
             params: &incoming.params,
             peer: http.client,
+            grant: incoming.grant.as_deref(),
         };
         let entry = &mut self.routes[route as usize];
         let mut cx = Context::new(&mut self.hub, route, Some(session));

@@ -161,6 +161,7 @@ impl<T: Transport> Worker<T> {
             .add(template, on, self.core.routes.len() as u16)?;
         let hub = &mut self.core.hub;
         let route = hub.add_route(settings.session, handler.space(), template);
+        hub.set_gate(route, settings.keys.gate().clone());
         for options in &settings.channels {
             let bad = |why| Err(RouteError::BadChannels(options.names.clone(), why));
             if let Err(why) = options.check() {
@@ -418,6 +419,7 @@ impl<T: Transport> Worker<T> {
                     .close(connection, order.code, &order.reason, false);
                 self.settle(link, fate);
             }
+            self.carry_out_grants();
             for session in self.core.hub.take_drained() {
                 self.core.tell_drained(session);
             }

@@ -44,6 +44,12 @@ impl<'a> Offer<'a> {
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> {
         self.protocols.iter().copied()
     }
+
+    /// Those of them that may be answered: a client's token is none.
+    pub(crate) fn choices(&self) -> impl Iterator<Item = &'a str> {
+        let all = self.protocols();
+        all.filter(|name| !name.starts_with(super::BEARER_SUBPROTOCOL))
+    }
 }
 
 /// Why an opening handshake is refused.

@@ -73,4 +73,4 @@ pub use handshake::{
 };
 pub use mask::{mask, mask_bytewise};
 pub use message::{Event, Message};
-pub use subprotocol::Subprotocols;
+pub use subprotocol::{BEARER_SUBPROTOCOL, Subprotocols, offered_subprotocols};

@@ -357,8 +357,8 @@ fn each_external_crate_has_one_place() {
             "lexopt",
         ),
         (
+            "src/token/gate.rs",
             "src/server/access.rs",
-            "src/server/mod.rs",
             "use subtle::Choice;",
             "subtle",
         ),

@@ -5,6 +5,7 @@
 //! | `handshake.rs` | the opening handshake, end to end |
 //! | `closing.rs` | the closing handshake, from both sides |
 //! | `timing.rs` | pings, time-outs, standstills |
+//! | `grants.rs` | keys that allow some things and not others |
 //! | `limits.rs` | each limit at n and n + 1 |
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
@@ -29,6 +30,7 @@ mod closing;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod drain;
+mod grants;
 mod handshake;
 mod http;
 mod jsonrpc;

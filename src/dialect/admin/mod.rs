@@ -21,8 +21,11 @@
 //! | `POST …/connections/{id}/unsubscribe` | the same | the same |
 //! | `POST …/publish` | as [`PubSub`](super::PubSub) at `/ch` | the same; see `publish.rs` for `Idempotency-Key` |
 //! | `GET …/channels?prefix=&space=&limit=&cursor=` | – | 200 `{"channels":[…],"next_cursor":…}` |
+//! | `POST …/users/{user}/revoke` | – | 200 `{"user":"ann","closed":2,"since":1795170653}` |
 //! | `GET …/openapi.json` | – | 200, all of this for programs |
 //! | `POST`, `GET`, `DELETE …/@connections/{id}` | – | as an AWS API gateway, see `aws.rs` |
+//!
+//! A key or token that is limited must allow `admin`, or it is 403.
 //!
 //! Errors are problems (RFC 9457): 400 for a request that breaks a rule, 404 for an unknown connection, 405 with
 //! `Allow`, 415 where JSON is needed and something else is announced (so that a form of a web page gets no further than
@@ -34,13 +37,16 @@ mod connections;
 mod listings;
 mod probes;
 mod publish;
+mod users;
 
 pub use probes::{Health, MetricsPage, Ready};
 
+use super::permits::permit;
 use super::pubsub::PubSubOptions;
 use super::{members, only};
 use crate::http::Response;
 use crate::hub::{ConnId, Context, Handler, Reply, Request, Upgrade};
+use crate::token::Action;
 use crate::ws::Message;
 
 /// One page of the administration: which one is told by its path template.
@@ -68,12 +74,13 @@ enum Page {
     Unsubscribe,
     Publish,
     Channels,
+    Revoke,
     OpenApi,
     Aws,
 }
 
 /// How a path template ends, the page that is served there, the methods it answers.
-const PAGES: [(&str, Page, &[&str]); 10] = [
+const PAGES: [(&str, Page, &[&str]); 11] = [
     ("/connections", Page::Connections, READ),
     ("/connections/{id}", Page::Connection, READ_DELETE),
     ("/connections/{id}/send", Page::Send, POST),
@@ -82,6 +89,7 @@ const PAGES: [(&str, Page, &[&str]); 10] = [
     ("/connections/{id}/unsubscribe", Page::Unsubscribe, POST),
     ("/publish", Page::Publish, POST),
     ("/channels", Page::Channels, READ),
+    ("/users/{user}/revoke", Page::Revoke, POST),
     ("/openapi.json", Page::OpenApi, READ),
     ("/@connections/{id}", Page::Aws, READ_POST_DELETE),
 ];
@@ -111,6 +119,7 @@ impl Admin {
         if let Some(refusal) = only(request, self.methods) {
             return Err(refusal);
         }
+        permit(cx, Action::Admin, "")?;
         match self.page {
             Page::Connections => listings::connections(cx, request),
             Page::Channels => listings::channels(cx, request),
@@ -118,6 +127,7 @@ impl Admin {
                 expect_json(cx, request)?;
                 self.publisher.publish(cx, request)
             }
+            Page::Revoke => users::revoke(cx, request),
             Page::OpenApi => Ok(Response::json(200, OPENAPI)),
             Page::Aws => Ok(aws::answer(cx, request)),
             page => {

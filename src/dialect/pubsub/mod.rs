@@ -11,6 +11,9 @@
 //! | `OPTIONS` | what a page may do (CORS) |
 //! | another method | 405 with `Allow` |
 //!
+//! A key or token that is limited (`token/`) has to allow `subscribe` for the first, `publish` for all `POST`s, and any
+//! of `subscribe`, `publish` and `presence` for the information: else it is 403.
+//!
 //! A body goes out as it came in: as text if it is UTF-8, as binary if it is not or if its content type is
 //! `application/octet-stream`. A `data` that is a JSON string goes out as the text it stands for, any other value as
 //! the bytes it is written with. **A request is carried out whole or not at all**: every name, every item and the
@@ -25,13 +28,15 @@ use serde_json::value::RawValue;
 
 use super::cors;
 use super::members::{self, NoList, push_string};
+use super::permits::{Heard, hear_token, permit};
 use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
     Accept, CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
     Upgrade, check_channel_name,
 };
-use crate::ws::Message;
+use crate::token::Action;
+use crate::ws::{CloseCode, Message};
 use wanted::{Wanted, wanted};
 
 /// How [`PubSub`] behaves.
@@ -61,7 +66,7 @@ impl Default for PubSubOptions {
 #[derive(Debug, Default)]
 pub struct PubSub {
     options: PubSubOptions,
-    /// Where each session may speak; empty unless clients publish.
+    /// Where each session may speak, if clients publish; and where those want to listen who have to show a token first.
     speakers: Locals<Box<str>>,
 }
 
@@ -71,6 +76,22 @@ impl PubSub {
         Self {
             options,
             speakers: Locals::default(),
+        }
+    }
+
+    /// A session has shown what it may do and gets the channel that it has come for.
+    fn begin(&mut self, cx: &mut Context<'_>) {
+        let Some(channel) = self.speakers.get(cx).cloned() else {
+            return;
+        };
+        if !self.options.clients_publish {
+            self.speakers.remove(cx);
+        }
+        if permit(cx, Action::Subscribe, &channel).is_err() {
+            let why = "your token does not allow to subscribe to this channel";
+            cx.close(CloseCode::FORBIDDEN, why);
+        } else if let Err(why) = cx.subscribe(&channel) {
+            cx.close(CloseCode::TRY_LATER, &why.to_string());
         }
     }
 
@@ -97,6 +118,11 @@ impl PubSub {
                 .iter()
                 .flat_map(|p| p.channels.iter().map(|c| (&**c, &*p.text)))
         };
+        for (channel, _) in each() {
+            if let Err(refusal) = permit(cx, Action::Publish, channel) {
+                return refusal;
+            }
+        }
         let heard: Vec<usize> = each()
             .filter(|(c, _)| cx.subscribers(c) > 0)
             .map(|(_, text)| text.len())
@@ -199,6 +225,13 @@ impl Handler for PubSub {
         if let Err(why) = check_channel_name(channel) {
             return Upgrade::refuse(400, &why.to_string());
         }
+        if cx.awaits_token() {
+            self.speakers.insert(cx, channel.into());
+            return Upgrade::accept();
+        }
+        if let Err(refusal) = permit(cx, Action::Subscribe, channel) {
+            return Upgrade::Refuse(refusal);
+        }
         if let Err(why) = cx.subscribe(channel) {
             return Upgrade::Refuse(unavailable(&why.to_string()));
         }
@@ -213,12 +246,20 @@ impl Handler for PubSub {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        match hear_token(cx, message) {
+            Heard::Nothing => {}
+            Heard::Answered => return,
+            Heard::Admitted => return self.begin(cx),
+        }
         if !self.options.clients_publish {
             return bad_message(cx, "this channel is read-only here: publish with POST");
         }
         let Some(channel) = self.speakers.get(cx) else {
             return;
         };
+        if permit(cx, Action::Publish, channel).is_err() {
+            return bad_message(cx, "your key or token does not allow to publish here");
+        }
         if let Err(why) = cx.publish(channel, message) {
             send_error(cx, &why.to_string());
         }
@@ -262,13 +303,26 @@ impl PubSub {
             return bad_request(cx, &why.to_string()).into();
         }
         if request.method() == "POST" {
+            if let Err(refusal) = permit(cx, Action::Publish, channel) {
+                return refusal.into();
+            }
             return Self::publish_one(cx, request, channel).into();
         }
         match wanted(request) {
-            Wanted::Stream(stream) => return Reply::Stream(stream),
+            // It is asked again with its session; a HEAD has none.
+            Wanted::Stream(stream) => {
+                let refused = permit(cx, Action::Subscribe, channel).err();
+                return refused.map_or(Reply::Stream(stream), Reply::Now);
+            }
             // An echo has no answer of its own for plain requests: this is the trait's 426.
             Wanted::WebSocket => return Echo::default().on_request(cx, request),
             Wanted::Info => {}
+        }
+        let may_know = [Action::Subscribe, Action::Publish]
+            .into_iter()
+            .any(|action| cx.may(action, channel));
+        if !may_know && let Err(refusal) = permit(cx, Action::Presence, channel) {
+            return refusal.into();
         }
         let mut json = String::from("{\"channel\":");
         push_string(&mut json, channel);
