@@ -7,6 +7,7 @@
 //! | `document.rs` | a TOML file as a tree with places |
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `channels.rs` | options for some channels |
+//! | `permissions.rs` | keys that allow some things: `[[key]]` |
 //! | `build.rs` | the record put together: listeners and routes, checked |
 //! | `nodes.rs`, `streams.rs` | nodes of `jsonrpc`; who is behind a stream of values |
 //! | `origins.rs` | lists of origins |
@@ -31,6 +32,7 @@ mod nearest;
 #[cfg(feature = "jsonrpc")]
 mod nodes;
 mod origins;
+mod permissions;
 mod print;
 #[cfg(feature = "process")]
 mod processes;

@@ -3,10 +3,13 @@
 //! A route's settings come in layers, and the later one wins: the defaults beside the fields, the dialect's
 //! own, `[limits]` and the top of the file, the dialect's table, the route itself.
 
+use std::sync::Arc;
+
 use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS, TAPR};
 #[cfg(feature = "jsonrpc")]
 use super::nodes::{NODE_ANSWER_BYTES_MAX, calls_nodes, read_upstream};
 use super::origins::{origin_rules, origins};
+use super::permissions::{check_cookie, keys_with_grants};
 #[cfg(feature = "process")]
 use super::processes::read_process;
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
@@ -18,6 +21,7 @@ use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, HAS_SANDBOX};
 use crate::random::Random;
 use crate::server::{Keys, On, RouteError, RouteSettings, Router};
+use crate::token::Grant;
 use crate::ws::Subprotocols;
 
 /// A named listener with its addresses.
@@ -107,6 +111,7 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
     let mut build = Build {
         record: &record,
         problems: Vec::new(),
+        keys: keys_with_grants(&record),
     };
     let listeners = build.listeners(&global);
     let tapr = build.tapr();
@@ -177,6 +182,8 @@ impl Config {
 pub(super) struct Build<'r> {
     pub(super) record: &'r Record,
     problems: Vec<Problem>,
+    /// Keys with a grant.
+    pub(super) keys: Vec<(String, Arc<Grant>)>,
 }
 
 impl Build<'_> {
@@ -336,6 +343,7 @@ impl Build<'_> {
             // A probe carries no key, and what it is told tells nobody anything.
             values.keys.clear();
             values.keys_file = None;
+            values.tokens = false;
         }
         if listener.name == CONTROL
             || record.dialect == Dialect::Admin
@@ -389,8 +397,13 @@ impl Build<'_> {
             keys.extend(read);
         }
         check_keys(&keys, &mut wrong);
-        let mut settings = values.settings;
+        let mut settings = std::mem::take(&mut values.settings);
         settings.keys = Keys::new(keys);
+        // Keys of the route's own are not opened to the keys of everybody, unless it says so.
+        if values.tokens && (own("tokens") || !(own("keys") || own("keys_file"))) {
+            settings.keys = self.admit(record.dialect, settings.keys);
+        }
+        self.check_token_places(record.dialect, &values, &mut settings, &mut wrong);
         if values.keys_forbid {
             settings.keys = settings.keys.forbid();
         }
@@ -402,7 +415,10 @@ impl Build<'_> {
             _ => origins,
         };
         match read(&values.origins) {
-            Ok(origins) => settings.origins = origins,
+            Ok(origins) => {
+                check_cookie(&values.key_cookie, &origins, &mut wrong);
+                settings.origins = origins;
+            }
             Err(message) => wrong.say("origins", message),
         }
         if record.dialect == Dialect::PubSub {
@@ -544,6 +560,6 @@ fn suggested_key() -> String {
 }
 
 /// RFC 9110 §5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -9,6 +9,7 @@ use crate::dialect::{
 };
 use crate::hub::SlowPolicy;
 use crate::server::RouteSettings;
+use crate::token::Action;
 use crate::ws::Subprotocols;
 
 /// A dialect, or one of the plain pages that belong to it.
@@ -130,6 +131,18 @@ impl Dialect {
             self,
             Self::TaprList | Self::TaprSend | Self::TaprClose | Self::TaprDebug
         )
+    }
+
+    /// What a limited key must allow with all channels, because the dialect itself does not ask.
+    pub(crate) fn needs(self) -> &'static [Action] {
+        match self {
+            Self::PubSub => &[],
+            Self::HieraChainPublish | Self::Metrics | Self::Admin => &[Action::Admin],
+            _ if self.is_tapr_control() => &[Action::Admin],
+            Self::HieraChain | Self::HieraChainStatus => &[Action::Subscribe],
+            // Whoever is there may speak.
+            _ => &[Action::Subscribe, Action::Publish],
+        }
     }
 
     /// A probe carries no key, and what it is answered tells nobody anything.
@@ -276,6 +289,7 @@ pub(crate) const DEFAULT_ROUTES: &[(&str, &str, Dialect)] = &[
     ("/v1/connections/{id}/unsubscribe", CONTROL, Dialect::Admin),
     ("/v1/publish", CONTROL, Dialect::Admin),
     ("/v1/channels", CONTROL, Dialect::Admin),
+    ("/v1/users/{user}/revoke", CONTROL, Dialect::Admin),
     // Where SDKs for an AWS WebSocket API look for it, without and with a stage.
     ("/@connections/{id}", CONTROL, Dialect::Admin),
     ("/{stage}/@connections/{id}", CONTROL, Dialect::Admin),

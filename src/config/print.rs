@@ -9,6 +9,7 @@ use super::Config;
 use super::build::{globals, values, written};
 use super::channels::{CHANNELS, SECTION as CHANNELS_SECTION};
 use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
+use super::permissions::KEY;
 use super::record::{Origin, Record, origin_of};
 use super::table::{GLOBAL, route_settings};
 use super::value::quoted;
@@ -63,6 +64,12 @@ pub(super) fn print(config: &Config) -> String {
                     entry(&mut out, name, &value, &channels.origin);
                 }
             }
+        }
+    }
+    for key in &record.keys {
+        _ = write!(out, "\n[[{KEY}]]\n");
+        for (name, value) in key.entries() {
+            entry(&mut out, name, &value, &key.origin);
         }
     }
     listeners(&mut out, config, record);

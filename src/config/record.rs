@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
 use super::dialects::{Dialect, MAIN, SECTIONS, missing_feature_of};
 use super::document::{Item, Key, Table, Toml};
+use super::permissions::{KEY, KeyRecord};
 use super::table::{GLOBAL, Global, RouteValues, route_settings};
 use super::value::{Kind, Value};
 use super::{Input, Problem, nearest};
@@ -108,6 +109,7 @@ pub(crate) struct Record {
     pub(crate) listeners: Vec<ListenerRecord>,
     pub(crate) routes: Vec<RouteRecord>,
     pub(crate) channels: Vec<ChannelRecord>,
+    pub(crate) keys: Vec<KeyRecord>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -200,7 +202,7 @@ const TABLES: [&str; 10] = [
     "jsonrpc",
     "process",
 ];
-const LISTS: [&str; 2] = ["listener", "route"];
+const LISTS: [&str; 3] = ["listener", "route", KEY];
 const LISTENER_NAMES: [&str; 3] = ["name", "address", "proxy_protocol"];
 
 /// Variables that are not settings: of the clients, and the configuration file's own.
@@ -391,6 +393,17 @@ impl File<'_> {
         same.map(|known| known.origin.clone())
     }
 
+    pub(super) fn add_key(&mut self, key: KeyRecord) {
+        self.record.keys.push(key);
+    }
+
+    /// Where a key stands already.
+    pub(super) fn key_called(&self, key: &str) -> Option<Origin> {
+        let mut all = self.record.keys.iter();
+        let same = all.find(|known| known.key == key);
+        same.map(|known| known.origin.clone())
+    }
+
     pub(super) fn add_channels(&mut self, channels: ChannelRecord) {
         self.record.channels.push(channels);
     }
@@ -460,10 +473,10 @@ impl File<'_> {
                 continue;
             };
             let at = item.at;
-            if name == "route" {
-                self.read_route(at, table);
-            } else {
-                self.read_listener(at, table);
+            match name {
+                "route" => self.read_route(at, table),
+                KEY => self.read_key(at, table),
+                _ => self.read_listener(at, table),
             }
         }
     }

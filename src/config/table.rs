@@ -88,6 +88,12 @@ pub(crate) struct RouteValues {
     pub(crate) keys_file: Option<PathBuf>,
     /// A query parameter that may carry the key, beside `token`; empty: none.
     pub(crate) key_parameter: String,
+    /// The cookie that may carry the key; empty: none.
+    pub(crate) key_cookie: String,
+    /// It may come in the first message.
+    pub(crate) key_in_message: bool,
+    /// Keys with permissions (`[[key]]`) open it too, and signed tokens.
+    pub(crate) tokens: bool,
     /// 403 instead of 401 for a client without a good key.
     pub(crate) keys_forbid: bool,
     pub(crate) origins: Vec<String>,
@@ -101,6 +107,10 @@ impl Default for RouteValues {
             keys: Vec::new(),
             keys_file: None,
             key_parameter: String::new(),
+            key_cookie: String::new(),
+            key_in_message: false,
+            // They are written to be used, and allow no more than they say.
+            tokens: true,
             // 401 says what is missing; 403 is for clients that were written against it.
             keys_forbid: false,
             origins: vec![ANY_ORIGIN.to_owned()],
@@ -332,6 +342,18 @@ const ROUTE: &[Setting<RouteValues>] = &[
             true
         },
     },
+    Setting {
+        section: "",
+        name: "key_cookie",
+        kind: Kind::Text,
+        get: |s| Value::Text(s.key_cookie.clone()),
+        set: |s, value| {
+            value.text().clone_into(&mut s.key_cookie);
+            true
+        },
+    },
+    switch!("", "key_in_message", key_in_message),
+    switch!("", "tokens", tokens),
     Setting {
         section: "",
         name: "key_refusal_status",

@@ -6,6 +6,7 @@
 mod program;
 
 mod gateway;
+mod permissions;
 
 use dunlin::config::{Config, Dialect, Input};
 use dunlin::hub::{ChannelOptions, SlowPolicy};
@@ -102,6 +103,63 @@ fn mistakes_have_a_place_and_a_way_out() {
         (
             "[[route]]\npath = \"/x\"\ndialect = \"pubsub\"\nchannels = []\n",
             "FILE:4:1: the routes of pubsub share their channels: write [[pubsub.channels]]",
+        ),
+        (
+            "key = \"a\"\n",
+            "FILE:1:7: there may be several: write [[key]]",
+        ),
+        ("[[key]]\nuser = \"a\"\n", "FILE:1:1: `key` is missing here"),
+        (
+            "[[key]]\nkey = \"a\"\nuser = \"ann\"\n",
+            "FILE:1:1: this key allows nothing",
+        ),
+        (
+            "[[key]]\nkey = \"a b\"\nsubscribe = [\"*\"]\n",
+            "FILE:2:7: a key is made of printable ASCII",
+        ),
+        (
+            "[[key]]\nkey = \"***\"\nsubscribe = [\"*\"]\n",
+            "FILE:2:7: \"***\" stands for a key",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nsubscrib = [\"*\"]\n",
+            "FILE:3:1: unknown key \"subscrib\" in [[key]], did you mean \"subscribe\"?",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nsubscribe = [\"a\", \"a*b\"]\n",
+            "FILE:3:13: `subscribe`: \"a*b\": a `*` stands for the rest of a name, so it comes last",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nuser = \"ann\"\nsubscribe = [\"u.{user}*\"]\n",
+            "FILE:4:13: `subscribe`: \"u.{user}*\": a `*` right behind `{user}`",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nsubscribe = [\"u.{user}\"]\n",
+            "FILE:1:1: `{user}` stands for the `user` of this key, and there is none",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nuser = \"\"\nsubscribe = [\"a\"]\n",
+            "FILE:3:8: `user`: the channel name is empty",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nadmin = [\"a\"]\n",
+            "FILE:3:9: `admin` knows no channels",
+        ),
+        (
+            "[[key]]\nkey = \"a\"\nsubscribe = [\"a\"]\n[[key]]\nkey = \"a\"\npublish = [\"a\"]\n",
+            "FILE:5:7: the same key stands at FILE:1:1 too",
+        ),
+        (
+            "keys = [\"a\"]\nkey_cookie = \"k\"\n",
+            "FILE:2:1: `key_cookie` with `origins` = \"*\" would let every page",
+        ),
+        (
+            "key_cookie = \"a b\"\norigins = [\"https://a.example\"]\n",
+            "FILE:1:1: \"a b\" is no name of a cookie",
+        ),
+        (
+            "[chat]\nkey_in_message = true\n",
+            "FILE:2:1: `key_in_message` needs a dialect with a message for it (pubsub), and \"chat\" has none",
         ),
         ("[limist]\n", "did you mean \"limits\"?"),
         (
@@ -372,6 +430,7 @@ fn print_config_can_be_read_again() {
          forwarded_header = \"forwarded\"\nproxy_protocol = \"tapr\"\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
          [limits]\nmessage_bytes_max = \"128KiB\"\nsubprotocols = [\"b\", \"a\"]\n[pubsub]\nping_after_ms = \"1m\"\n\
          [[pubsub.channels]]\nmatch = \"ticks.*\"\nslow = \"latest\"\n[[pubsub.channels]]\nmatch = \"\\\"x\"\nslow = \"close\"\n\
+         [[key]]\nkey = \"k1\"\nuser = \"ann\"\nsubscribe = [\"a\", \"u.{{user}}.*\"]\nadmin = \"*\"\n\
          [hierachain]\nmode = \"guide\"\n[chat]\npresence = true\n[echo]\nmessages_per_second = 100\n\
          [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\nproxy_protocol = true\n\
          [[route]]\npath = \"/room/{{channel}}\"\nlistener = \"edge\"\ndialect = \"pubsub\"\nslow = \"drop_oldest\"\n\
