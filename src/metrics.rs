@@ -25,6 +25,14 @@ pub struct Metrics {
     pub sent_bytes_total: u64,
     /// Publications accepted.
     pub publications_total: u64,
+    /// Rings that were let go because histories, channels or memory were used up.
+    pub histories_evicted_total: u64,
+    /// Subscribers that gave a position and got everything behind it.
+    pub recoveries_total: u64,
+    /// Subscribers that gave a position and were told of a gap.
+    pub recoveries_failed_total: u64,
+    /// How often a slow subscriber was left behind, to catch up from a history.
+    pub fallbacks_total: u64,
     /// Connections to other servers that handlers asked for, every attempt.
     pub links_total: u64,
     /// Messages that came on them.
@@ -205,6 +213,26 @@ impl Metrics {
                 "publications_total",
                 "Publications accepted.",
                 self.publications_total,
+            ),
+            (
+                "histories_evicted_total",
+                "Histories let go for want of room.",
+                self.histories_evicted_total,
+            ),
+            (
+                "recoveries_total",
+                "Subscribers that gave a position and got all behind it.",
+                self.recoveries_total,
+            ),
+            (
+                "recoveries_failed_total",
+                "Subscribers that gave a position and were told of a gap.",
+                self.recoveries_failed_total,
+            ),
+            (
+                "fallbacks_total",
+                "Slow subscribers left behind to catch up from a history.",
+                self.fallbacks_total,
             ),
             (
                 "links_total",

@@ -362,6 +362,48 @@ fn write_quoted(f: &mut fmt::Formatter<'_>, byte: u8) -> fmt::Result {
     }
 }
 
+/// Whether a text is one JSON value, with nothing but white space around it.
+pub fn is_value(text: &[u8]) -> bool {
+    let mut scanner = Scanner::default();
+    match scanner.scan(text) {
+        Scanned::Whole(end) => {
+            let rest = text.get(end..).unwrap_or_default();
+            rest.iter()
+                .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+        }
+        Scanned::Wrong(..) => false,
+        Scanned::More => scanner.may_end(),
+    }
+}
+
+/// Appends a text as a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest
+        .iter()
+        .position(|b| matches!(b, 0..0x20 | b'"' | b'\\'))
+    {
+        let (plain, behind) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        match behind.first() {
+            Some(b'\n') => out.extend_from_slice(b"\\n"),
+            Some(b'\r') => out.extend_from_slice(b"\\r"),
+            Some(b'\t') => out.extend_from_slice(b"\\t"),
+            Some(byte @ (b'"' | b'\\')) => out.extend_from_slice(&[b'\\', *byte]),
+            Some(byte) => {
+                let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+            }
+            None => {}
+        }
+        rest = behind.get(1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
 /// What is wrong with the first value of a text; what stands behind it does not count. `None`: nothing.
 pub fn fault(text: &[u8]) -> Option<Fault> {
     let mut scanner = Scanner::default();

@@ -29,6 +29,7 @@ fn body(target: &str) -> fn(&[u8]) {
         "http_body" => dunlin::http::fuzz::http_body,
         "http_client_answer" => dunlin::http::fuzz::http_client_answer,
         "http_head" => dunlin::http::fuzz::http_head,
+        "history" => dunlin::hub::fuzz::history,
         "hub_model" => dunlin::hub::fuzz::hub_model,
         "proxy_header" => dunlin::http::fuzz::proxy_header,
         "jsonrpc" => dunlin::dialect::fuzz::jsonrpc,
@@ -46,7 +47,7 @@ fn mutations(target: &str) -> u32 {
         // Each makes several compressors of a third of a megabyte.
         "deflate" => 40,
         // Hundreds of deeds, each with a sweep behind it.
-        "hub_model" => 50,
+        "history" | "hub_model" => 50,
         _ => 200,
     }
 }

@@ -43,8 +43,8 @@ impl Handler for Chat {
         cx.reply(ticket, Response::text(200, "in time"));
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
-        Some(format!("gap {missed}"))
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
+        missed.map(|missed| format!("gap {missed}"))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::document::{Item, Toml};
 use super::record::{File, Origin, unknown};
+use super::table::{COUNT, MS, TOTAL_BYTES};
 use super::value::{Kind, Value, quoted};
 use crate::hub::{ChannelOptions, SlowPolicy};
 
@@ -39,13 +40,30 @@ macro_rules! choice {
     };
 }
 
+/// A number from one to another, both included.
+macro_rules! number {
+    ($field:ident, $min:expr, $max:expr) => {
+        Known {
+            name: stringify!($field),
+            kind: Kind::Number($min, $max),
+            get: |o| o.$field.map(Value::number),
+            set: |o, value| value.store(o.$field.insert(0)),
+        }
+    };
+}
+
 /// Every option, in one line each. What is said here and there is the same word.
-const OPTIONS: &[Known] = &[choice!(
-    slow,
-    "close" = SlowPolicy::Close,
-    "drop_oldest" = SlowPolicy::DropOldest,
-    "latest" = SlowPolicy::Latest
-)];
+const OPTIONS: &[Known] = &[
+    choice!(
+        slow,
+        "close" = SlowPolicy::Close,
+        "drop_oldest" = SlowPolicy::DropOldest,
+        "latest" = SlowPolicy::Latest
+    ),
+    number!(history_messages_max, 0, COUNT),
+    number!(history_bytes_max, 1, TOTAL_BYTES),
+    number!(history_ms_max, 1, MS),
+];
 
 fn option_names() -> Vec<&'static str> {
     OPTIONS.iter().map(|known| known.name).collect()

@@ -133,11 +133,11 @@ const FORBIDDEN: &str = "403";
 
 /// Thirty days: longer than any time-out makes sense, short enough for the wheel.
 pub(super) const MS: u64 = 30 * 24 * 60 * 60 * 1000;
-const COUNT: u64 = u32::MAX as u64;
+pub(super) const COUNT: u64 = u32::MAX as u64;
 /// One message, body or outbox.
 pub(super) const BYTES: u64 = 1 << 30;
 /// What all of them take together.
-const TOTAL_BYTES: u64 = 1 << 40;
+pub(super) const TOTAL_BYTES: u64 = 1 << 40;
 
 /// Settings of the whole server.
 pub(crate) const GLOBAL: &[Setting<Global>] = &[
@@ -175,6 +175,13 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
         65_536,
         TOTAL_BYTES,
         worker.hub.memory_budget_bytes
+    ),
+    number!(
+        "",
+        "history_budget_bytes",
+        0,
+        TOTAL_BYTES,
+        worker.hub.history_budget_bytes
     ),
     number!("", "drain_timeout_ms", 1, MS, worker.drain_timeout_ms),
     number!(

@@ -107,7 +107,7 @@ pub trait JsonHandler {
     }
 
     /// What tells a slow subscriber that it missed something; see [`Handler::gap_marker`].
-    fn gap_marker(&self, missed: u32) -> Option<String> {
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
         _ = missed;
         None
     }
@@ -215,7 +215,7 @@ impl<H: JsonHandler> Handler for Json<H> {
         }
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
         self.handler.gap_marker(missed)
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::history::Ring;
 use super::listing::USER_SPACE;
 use super::options::{ChannelOptions, ChannelRules, Contradiction};
 use super::session::{Session, Subscriptions};
@@ -43,9 +44,25 @@ pub(crate) struct Channel {
     /// Where its newest publication stands; at first, where the first one will follow.
     pub(crate) head: Position,
     pub(crate) subscribers: Vec<Subscriber>,
+    /// What it keeps, if it keeps anything.
+    pub(crate) ring: Option<Box<Ring>>,
 }
 
-/// All channels that have a subscriber. The last one to leave takes the channel along.
+impl Channel {
+    /// It outlives its subscribers, for what it keeps.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.is_listed())
+    }
+
+    /// Its publications are given again to those who read slowly: they are kept, and nobody has said what else is to
+    /// become of such readers.
+    pub(crate) fn catches_up(&self) -> bool {
+        self.ring.is_some() && self.slow.is_none()
+    }
+}
+
+/// All channels that have a subscriber, or keep something. The last subscriber to leave takes a channel along that does
+/// not.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     /// std's keyed hasher: clients choose these names. Never iterated where order could show.
@@ -147,7 +164,10 @@ impl Channels {
 
     pub(crate) fn create(&mut self, space: Space, name: &str, head: Position) -> u32 {
         let rules = self.rules.get(space.0 as usize);
-        let slow = rules.and_then(|rules| rules.of(name).slow);
+        let options = rules.map(|rules| rules.of(name));
+        let slow = options.as_ref().and_then(|options| options.slow);
+        let history = options.and_then(|options| options.history());
+        let ring = history.map(|options| Box::new(Ring::new(options, head, name.len())));
         let name: Rc<str> = name.into();
         let channel = Channel {
             space,
@@ -155,6 +175,7 @@ impl Channels {
             name: name.clone(),
             head,
             subscribers: Vec::new(),
+            ring,
         };
         let id = self.slab.insert(channel) as u32;
         if let Some(names) = self.by_name.get_mut(space.0 as usize) {
@@ -226,9 +247,8 @@ impl Channels {
             subscription.position = at as u32;
         }
         if channel.subscribers.is_empty() {
-            let channel = self.slab.remove(gone.channel as usize);
-            if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
-                names.remove(&channel.name);
+            if !channel.is_kept() {
+                self.remove(gone.channel);
             }
         } else if channel.subscribers.capacity() > 64
             && channel.subscribers.len() < channel.subscribers.capacity() / 4
@@ -238,12 +258,33 @@ impl Channels {
         }
     }
 
+    /// Forgets a channel without subscribers.
+    pub(super) fn remove(&mut self, channel: u32) {
+        let Some(channel) = self.slab.try_remove(channel as usize) else {
+            return;
+        };
+        if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
+            names.remove(&channel.name);
+        }
+    }
+
+    /// Whether publications to channels of this name are kept, if nobody is subscribed too.
+    pub(super) fn keeps(&self, space: Space, name: &str) -> bool {
+        let rules = self.rules.get(space.0 as usize);
+        rules.is_some_and(|rules| rules.of(name).history().is_some())
+    }
+
+    /// All of them, with their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Channel)> {
+        self.slab.iter().map(|(id, channel)| (id as u32, channel))
+    }
+
     pub(crate) fn check_invariants(&self, sessions: &Slab<Session>) {
         let named: usize = self.by_name.iter().map(HashMap::len).sum();
         assert_eq!(named, self.slab.len(), "names and channels differ");
         for (id, channel) in &self.slab {
             assert!(
-                !channel.subscribers.is_empty(),
+                !channel.subscribers.is_empty() || channel.is_kept(),
                 "a channel without a subscriber"
             );
             assert_eq!(self.find(channel.space, &channel.name), Some(id as u32));

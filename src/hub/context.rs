@@ -3,8 +3,8 @@
 use super::channel::{Space, SubscribeError};
 use super::grants::{AuthError, May};
 use super::publish::{PublishError, Published};
-use super::session::Life;
-use super::{Call, CloseOrder, ConnId, Dial, Effect, Hub, LinkId, Ticket};
+use super::session::{Life, Marks};
+use super::{Call, CloseOrder, ConnId, Dial, Effect, History, Hub, Joined, LinkId, Start, Ticket};
 use crate::http::Response;
 use crate::metrics::Metrics;
 use crate::time::Now;
@@ -210,6 +210,42 @@ impl<'a> Context<'a> {
     pub fn subscribe_in(&mut self, space: Space, channel: &str) -> Result<bool, SubscribeError> {
         let session = self.session.ok_or(SubscribeError::Closed)?;
         self.hub.subscribe(session, space, channel)
+    }
+
+    /// Subscribes this session to a channel from some position on: first what is kept behind it comes, then what is
+    /// published. What is not kept any more is announced by the gap marker.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_from(
+        &mut self,
+        channel: &str,
+        start: Start,
+    ) -> Result<Joined, SubscribeError> {
+        let session = self.session.ok_or(SubscribeError::Closed)?;
+        self.hub
+            .subscribe_from(session, self.space(), channel, start)
+    }
+
+    /// At most so many of the publications that a channel keeps from there on, oldest first; `None`: there is no such
+    /// channel, so it keeps none.
+    pub fn history(
+        &mut self,
+        channel: &str,
+        start: Start,
+        messages_max: usize,
+    ) -> Option<History<'_>> {
+        self.hub.history(self.space(), channel, start, messages_max)
+    }
+
+    /// From now on this session is sent publications in envelopes that say where they stand: texts
+    /// `{"position":"…","previous":"…","data":…}`, with the message itself if that is JSON, else `"text":"…"`, or
+    /// `"base64":"…"` for a binary one. `previous` is missing at the beginning of a channel's life.
+    ///
+    /// `false`: its messages have no room for envelopes, for they are events.
+    pub fn want_envelopes(&mut self) -> bool {
+        let session = self.session;
+        session.is_some_and(|session| self.hub.want_envelopes(session))
     }
 
     /// Unsubscribes this session; `false` if it was not subscribed.
@@ -491,7 +527,7 @@ impl<'a> Context<'a> {
     pub fn is_held_back(&self) -> bool {
         self.session
             .and_then(|s| self.hub.sessions.get(s as usize))
-            .is_some_and(|s| s.held_back)
+            .is_some_and(|s| s.marks.has(Marks::HELD_BACK))
     }
 
     /// A ticket for a request that will be answered with [`reply`](Self::reply) later.
@@ -579,6 +615,16 @@ impl<'a> Context<'a> {
                 "memory_budget_bytes",
                 "The memory budget.",
                 self.hub.memory_budget() as u64,
+            ),
+            (
+                "histories",
+                "Channels that keep publications, or have kept some.",
+                self.hub.histories.len() as u64,
+            ),
+            (
+                "history_bytes",
+                "Bytes that count into the history budget.",
+                self.hub.histories.bytes() as u64,
             ),
             (
                 "calls",

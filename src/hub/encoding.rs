@@ -15,12 +15,14 @@
 
 #[cfg(feature = "deflate")]
 mod deflating;
+mod envelope;
 mod events;
 
 #[cfg(feature = "deflate")]
 use deflating::Deflating;
 
 use super::frames::{FrameId, Frames};
+use super::{Hub, Position};
 use crate::ws::{self, CloseCode, FrameHeader, Message, OpCode};
 
 /// How a session wants its messages: as they are (0), in one of the ways that have a name, or compressed like the group
@@ -33,10 +35,26 @@ impl Encoding {
     pub(crate) const VALUES: Self = Self(u8::MAX);
     /// Server-sent events.
     pub(crate) const EVENTS: Self = Self(u8::MAX - 1);
+    /// Lines with envelopes.
+    pub(crate) const ENVELOPE_LINES: Self = Self(u8::MAX - 2);
+    /// Frames with envelopes, which say where publications stand; other messages as they are.
+    pub(crate) const ENVELOPES: Self = Self(u8::MAX - 3);
+    /// From here on they are no groups of sessions that compress.
+    #[cfg(feature = "deflate")]
+    const FIRST_NAMED: Self = Self(u8::MAX - 15);
 
-    /// No frames: one of those above, and no group of sessions that compress.
+    /// No frames.
     pub(crate) fn is_stream(self) -> bool {
-        self.0 >= Self::EVENTS.0
+        self.0 >= Self::ENVELOPE_LINES.0
+    }
+
+    /// As this one, with envelopes around publications; `None`: it has no room for them.
+    fn with_envelopes(self) -> Option<Self> {
+        match self {
+            Self::EVENTS => None,
+            Self::VALUES | Self::ENVELOPE_LINES => Some(Self::ENVELOPE_LINES),
+            _ => Some(Self::ENVELOPES),
+        }
     }
 
     #[inline]
@@ -60,6 +78,8 @@ struct Copy {
 enum Kind {
     Value,
     Event,
+    Envelope,
+    EnvelopeLine,
     #[cfg(feature = "deflate")]
     Compressed {
         bits: u8,
@@ -67,9 +87,27 @@ enum Kind {
     },
 }
 
+impl Kind {
+    /// It says where the publication stands, which is another place in each channel.
+    fn says_position(self) -> bool {
+        matches!(self, Self::Envelope | Self::EnvelopeLine)
+    }
+}
+
+/// What is said of a publication beside what it says.
+#[derive(Debug, Clone, Copy)]
+struct About {
+    position: Position,
+    previous: Position,
+}
+
 /// Encodes for those who want it otherwise than plainly.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    /// Of the publication that is being queued; `None`: it is a message that was not published.
+    about: Option<About>,
+    /// Where an envelope is written, before its length is known.
+    scratch: Vec<u8>,
     /// Copies of the frame that is being published.
     copies: Vec<Copy>,
     #[cfg(feature = "deflate")]
@@ -77,10 +115,18 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
+    /// What is queued next is a publication, which stands there.
+    #[inline]
+    pub(crate) fn about(&mut self, position: Position, previous: Position) {
+        self.about = Some(About { position, previous });
+    }
+
     /// Appends a message to one session.
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
         match how {
-            Encoding::VALUES => return encode_value(out, message.as_bytes()),
+            Encoding::VALUES | Encoding::ENVELOPE_LINES => {
+                return encode_value(out, message.as_bytes());
+            }
             Encoding::EVENTS => return encode_event(out, message, None),
             _ => {}
         }
@@ -94,7 +140,7 @@ impl Encoder {
     /// Appends a short message that is not worth compressing.
     pub(crate) fn encode_marker(&self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
         match how {
-            Encoding::VALUES => encode_value(out, message.as_bytes()),
+            Encoding::VALUES | Encoding::ENVELOPE_LINES => encode_value(out, message.as_bytes()),
             Encoding::EVENTS => encode_event(out, message, Some(events::GAP)),
             _ => ws::encode_message(out, message, None),
         }
@@ -126,6 +172,10 @@ impl Encoder {
         let kind = match how {
             Encoding::VALUES => Some(Kind::Value),
             Encoding::EVENTS => Some(Kind::Event),
+            Encoding::ENVELOPES => self.about.map(|_| Kind::Envelope),
+            Encoding::ENVELOPE_LINES => {
+                Some(self.about.map_or(Kind::Value, |_| Kind::EnvelopeLine))
+            }
             #[cfg(feature = "deflate")]
             _ => self.deflating.kind(frames.get(plain), how),
             #[cfg(not(feature = "deflate"))]
@@ -140,6 +190,7 @@ impl Encoder {
             let frame = match kind {
                 Kind::Value => copy_as_value(frames, plain),
                 Kind::Event => copy_as_event(frames, plain),
+                Kind::Envelope | Kind::EnvelopeLine => self.copy_as_envelope(frames, plain, kind),
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
                     self.deflating.compress(frames, plain, bits, level)
@@ -167,7 +218,7 @@ impl Encoder {
     /// Appends the last word of a session: why it ends. Lines have none: they end.
     pub(crate) fn encode_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, how: Encoding) {
         match how {
-            Encoding::VALUES => {}
+            Encoding::VALUES | Encoding::ENVELOPE_LINES => {}
             Encoding::EVENTS => events::encode_close(out, code.0, reason),
             _ => ws::encode_close(out, code, reason, None),
         }
@@ -183,13 +234,67 @@ impl Encoder {
 
     /// The frame has been published: its copies belong to those who wait for them.
     pub(crate) fn end_copies(&mut self, frames: &mut Frames, plain: FrameId) {
-        for copy in self.copies.drain(..).filter(|copy| copy.frame != plain) {
-            frames.retain(copy.frame, copy.references);
-            frames.forgo(plain, copy.references);
-            frames.discard(copy.frame);
+        self.about = None;
+        self.end_copies_that(frames, plain, |_| true);
+    }
+
+    /// It has been published in one of several channels: copies that say where end with it.
+    pub(crate) fn end_copies_of_positions(&mut self, frames: &mut Frames, plain: FrameId) {
+        self.end_copies_that(frames, plain, Kind::says_position);
+    }
+
+    fn end_copies_that(&mut self, frames: &mut Frames, plain: FrameId, ends: fn(Kind) -> bool) {
+        self.copies.retain(|copy| {
+            let copy_ends = ends(copy.kind);
+            if copy_ends && copy.frame != plain {
+                frames.retain(copy.frame, copy.references);
+                frames.forgo(plain, copy.references);
+                frames.discard(copy.frame);
+            }
+            !copy_ends
+        });
+    }
+
+    fn copy_as_envelope(
+        &mut self,
+        frames: &mut Frames,
+        plain: FrameId,
+        kind: Kind,
+    ) -> Option<FrameId> {
+        let about = self.about?;
+        let scratch = &mut self.scratch;
+        let copy = frames.insert_copy(plain, |plain, out| {
+            if let Some((opcode, payload)) = message_in(plain) {
+                envelope::write_envelope(scratch, about, opcode, payload);
+                if kind == Kind::EnvelopeLine {
+                    encode_value(out, scratch);
+                } else {
+                    ws::encode_text_header(out, scratch.len());
+                    out.extend_from_slice(scratch);
+                }
+            }
+        });
+        if scratch.capacity() > SCRATCH_BYTES_KEPT {
+            *scratch = Vec::new();
         }
+        copy
     }
 }
+
+impl Hub {
+    /// `false`: its messages have no room for them.
+    pub(super) fn want_envelopes(&mut self, index: u32) -> bool {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let with = session.encoding.with_envelopes();
+        session.encoding = with.unwrap_or(session.encoding);
+        with.is_some()
+    }
+}
+
+/// Room that is kept for envelopes.
+const SCRATCH_BYTES_KEPT: usize = 64 << 10;
 
 fn encode_value(out: &mut Vec<u8>, payload: &[u8]) {
     out.reserve(payload.len() + 1);
@@ -222,7 +327,7 @@ fn copy_as_event(frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
 }
 
 /// The message of a frame that we have encoded: whole, unmasked, not compressed.
-fn message_in(frame: &[u8]) -> Option<(OpCode, &[u8])> {
+pub(super) fn message_in(frame: &[u8]) -> Option<(OpCode, &[u8])> {
     let (header, taken) = FrameHeader::parse(frame).ok()??;
     Some((header.opcode, frame.get(taken..)?))
 }

@@ -3,7 +3,7 @@
 
 use slab::Slab;
 
-use super::SlowPolicy;
+use super::{Position, SlowPolicy};
 
 /// Names a frame in the worker's frame slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,10 @@ struct Frame {
     slow: Option<SlowPolicy>,
     /// The life of the one channel it was published to; 0: none, or several.
     epoch: u32,
+    /// Its number in there, and the tag of the publication before it, if that channel gives it again to those who read
+    /// slowly; 0: it does not.
+    offset: u64,
+    tag_before: u32,
     bytes: Vec<u8>,
     /// What follows behind `bytes`: another frame, shared with others that begin differently. Most have none.
     tail: FrameId,
@@ -52,6 +56,8 @@ impl Frames {
             private: false,
             slow: None,
             epoch: 0,
+            offset: 0,
+            tag_before: 0,
             bytes,
             tail: FrameId::NONE,
         };
@@ -89,6 +95,33 @@ impl Frames {
             frame.slow = slow;
         }
         id
+    }
+
+    /// Its channel keeps it, and gives it again to those who stand at `previous`.
+    pub(crate) fn note_kept(&mut self, id: FrameId, previous: Position) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.offset = previous.offset + 1;
+            frame.tag_before = previous.tag;
+        }
+    }
+
+    /// Where one has to stand to be given a frame again; `None`: nobody will.
+    pub(crate) fn kept_at(&self, id: FrameId) -> Option<Position> {
+        let frame = self.slab.get(id.0 as usize)?;
+        Some(Position {
+            epoch: frame.epoch,
+            offset: frame.offset.checked_sub(1)?,
+            tag: frame.tag_before,
+        })
+    }
+
+    /// It will be there for a while: gives back room that it does not need.
+    pub(crate) fn shrink(&mut self, id: FrameId) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize)
+            && frame.bytes.capacity() > 2 * frame.bytes.len() + KEPT_ROOM_BYTES
+        {
+            frame.bytes.shrink_to_fit();
+        }
     }
 
     /// Which life of which channel a frame was published to; 0: none, or several.
@@ -147,6 +180,8 @@ impl Frames {
             private: false,
             slow: original.slow,
             epoch: original.epoch,
+            offset: original.offset,
+            tag_before: original.tag_before,
             bytes,
             tail: FrameId::NONE,
         };
@@ -276,6 +311,8 @@ impl Frames {
     }
 }
 
+/// So much room that is not needed is left to a frame that is kept: what goes back to the pool is larger then.
+const KEPT_ROOM_BYTES: usize = 64;
 /// Replies to one slow reader are gathered in frames of about this size.
 const PRIVATE_FRAME_BYTES: usize = 16 << 10;
 /// Room that is kept idle: 64 of the largest buffers, or a small one for each of a thousand subscribers who got a frame

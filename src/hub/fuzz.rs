@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | `fuzz.rs` | the bytes as deeds, done to both |
 //! | `fuzz/model.rs` | what the hub should hold: vectors, copied bytes, no sharing |
+//! | `fuzz/history.rs` | the target `history`: channels that keep what was published |
 //! | `fuzz/wire.rs` | what a client may see, knowing nothing of queues |
 
+mod history;
 mod model;
 mod wire;
 
@@ -16,6 +18,7 @@ use super::{ChannelOptions, ConnId, Context, Hub, HubLimits, SessionLimits, Slow
 use crate::random::Random;
 use crate::time::Now;
 use crate::ws::{CloseCode, Message, OpCode, encode_frame};
+pub use history::history;
 use model::Model;
 
 /// Oracle: a naive model predicts every queue byte for byte, every answer and every counter; each client gets what was
@@ -87,6 +90,7 @@ impl Drive {
         let limits = HubLimits {
             channels_max: 1 + channels % 6,
             memory_budget_bytes: 256 << (budget % 12),
+            ..HubLimits::default()
         };
         let policies = policies([channels / 6, budget / 12]);
         let mut hub = Hub::new(3, limits, Random::seeded(7));
@@ -239,7 +243,7 @@ impl Drive {
             }
         }
         self.hub
-            .place_gap_marker(index, |missed| Some(wire::marker(missed)));
+            .place_gap_marker(index, |missed| missed.map(wire::marker));
         self.model.place_gap_marker(index);
         while left > 0 && !self.hub.outbox_is_empty(index) {
             let mut out = Vec::new();

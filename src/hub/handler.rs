@@ -87,9 +87,9 @@ pub trait Handler {
         _ = (cx, link, event);
     }
 
-    /// The text that tells a slow subscriber how many frames it missed, where the route drops the oldest.
-    /// `None`: this protocol has no word for it.
-    fn gap_marker(&self, missed: u32) -> Option<String> {
+    /// The text that tells a subscriber how many messages it missed, if that is known: where the oldest are dropped, or
+    /// a channel does not keep any more what it asked for. `None`: this protocol has no word for it.
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
         _ = missed;
         None
     }

@@ -15,6 +15,8 @@
 //! | `options.rs` | what holds for some channels and not for others |
 //! | `position.rs` | where a subscriber stands in a channel |
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
+//! | `history.rs` | what channels keep of their publications |
+//! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
 //! | `publish.rs` | fan-out, its limits |
@@ -41,12 +43,14 @@ mod call;
 mod channel;
 mod context;
 mod encoding;
+mod follow;
 mod frames;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod grants;
 mod handler;
+mod history;
 mod link;
 mod listing;
 mod locals;
@@ -64,12 +68,15 @@ mod waiting;
 pub use call::{Answered, Call, CallError, Target, TargetError};
 pub use channel::{NameError, Space, SubscribeError, check_channel_name};
 pub use context::Context;
+pub use follow::Joined;
 pub use frames::FrameId;
 pub use grants::AuthError;
 pub use handler::{
     Accept, CloseInfo, Effect, Handler, Initiator, Outcome, Params, Peer, Reply, Request, Stream,
     Ticket, Upgrade,
 };
+pub(crate) use history::HistoryOptions;
+pub use history::{History, Kept, Start};
 pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
@@ -82,14 +89,16 @@ pub use publish::{PublishError, Published};
 pub use session::ConnId;
 pub use slow::SlowPolicy;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use channel::Channels;
 use encoding::{Encoder, Encoding};
+use follow::Following;
 use frames::Frames;
 use grants::Grants;
+use history::Histories;
 use outboxes::{Outboxes, Waiting, Waits};
-use session::{Life, Session};
+use session::{Life, Marks, Session};
 use slab::Slab;
 use waiting::ReplyBuffer;
 
@@ -142,6 +151,8 @@ pub struct HubLimits {
     /// of clients that compress, bodies of calls, what waits for links, unfinished messages and requests, answers that are
     /// not read.
     pub memory_budget_bytes: usize,
+    /// Most bytes of what channels keep, all together. It counts into the memory budget, and gives way to all else there.
+    pub history_budget_bytes: usize,
 }
 
 impl Default for HubLimits {
@@ -149,6 +160,7 @@ impl Default for HubLimits {
         Self {
             channels_max: 100_000,
             memory_budget_bytes: 64 << 20,
+            history_budget_bytes: 16 << 20,
         }
     }
 }
@@ -164,6 +176,9 @@ pub struct Hub {
     /// Only of sessions for which more than one frame waits.
     outboxes: Outboxes,
     channels: Channels,
+    histories: Histories,
+    /// By session, the channels that it follows.
+    followed: HashMap<u32, Vec<Following>>,
     frames: Frames,
     encoder: Encoder,
     /// Sessions with something new in their outbox, each at most once.
@@ -260,6 +275,13 @@ pub(crate) struct CloseOrder {
 impl Hub {
     /// An empty hub for worker number `worker`.
     pub fn new(worker: u16, limits: HubLimits, random: Random) -> Self {
+        // What is kept leaves at least half of the budget to what is under way.
+        let limits = HubLimits {
+            history_budget_bytes: limits
+                .history_budget_bytes
+                .min(limits.memory_budget_bytes / 2),
+            ..limits
+        };
         Self {
             limits,
             routes: Vec::new(),
@@ -267,6 +289,8 @@ impl Hub {
             slots: 0,
             outboxes: Outboxes::default(),
             channels: Channels::default(),
+            histories: Histories::default(),
+            followed: HashMap::new(),
             frames: Frames::default(),
             encoder: Encoder::default(),
             dirty: VecDeque::new(),
@@ -340,7 +364,9 @@ impl Hub {
         let windows = self.window_bytes();
         #[cfg(not(feature = "deflate"))]
         let windows = 0;
+        let kept = self.histories.bytes_beside_frames();
         self.frames.bytes()
+            + kept
             + windows
             + self.held_bytes
             + self.calls.bytes
@@ -406,6 +432,7 @@ impl Hub {
             let subscriptions = std::mem::take(&mut session.subscriptions);
             self.channels.leave_all(&mut self.sessions, subscriptions);
         }
+        self.end_following(index, None);
     }
 
     /// Forgets a session and gives back the frames that waited for it.
@@ -476,7 +503,7 @@ impl Hub {
     /// Writes down whether the worker reads from a session at the moment.
     pub(crate) fn set_held_back(&mut self, index: u32, held_back: bool) {
         if let Some(session) = self.sessions.get_mut(index as usize) {
-            session.held_back = held_back;
+            session.marks.set(Marks::HELD_BACK, held_back);
         }
     }
 
@@ -594,11 +621,15 @@ impl Hub {
                 "a dirty session is not on the dirty list"
             );
         }
+        let rings = self.channels.iter().filter_map(|(_, c)| c.ring.as_ref());
+        let kept: usize = rings.map(|ring| ring.len()).sum();
         assert_eq!(
             self.frames.references(),
-            queued,
-            "frame references and outbox entries differ"
+            queued + kept,
+            "frame references and outbox and history entries differ"
         );
+        self.check_histories();
+        self.check_following();
         assert_eq!(self.outboxes.len(), outboxes, "an outbox is nobody's");
         self.outboxes.check_invariants();
         self.links.check_invariants();

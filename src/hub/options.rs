@@ -7,8 +7,8 @@
 //! **The rules belong to the name space**, because its channels do: a channel is one thing, whichever route its
 //! subscribers have come by. They are looked through when a channel comes into being, and the channel keeps the answer.
 
-use super::SlowPolicy;
 use super::channel::CHANNEL_NAME_BYTES_MAX;
+use super::{HistoryOptions, SlowPolicy};
 
 /// Options in one line each: the field, the method that says it, and that a longer rule outdoes a shorter one.
 macro_rules! channel_options {
@@ -62,9 +62,27 @@ macro_rules! channel_options {
 channel_options! {
     /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
     slow: SlowPolicy,
+    /// Most publications that each keeps; 0: none. Sessions that read slowly catch up from there, unless `slow` says
+    /// otherwise.
+    history_messages_max: u32,
+    /// Most bytes of them, as they are encoded.
+    history_bytes_max: usize,
+    /// How long one is kept, in milliseconds.
+    history_ms_max: u64,
 }
 
 impl ChannelOptions {
+    /// What the channels keep; `None`: nothing.
+    pub(super) fn history(&self) -> Option<HistoryOptions> {
+        let messages_max = self.history_messages_max.filter(|max| *max > 0)?;
+        let default = HistoryOptions::of(messages_max);
+        Some(HistoryOptions {
+            messages_max,
+            bytes_max: self.history_bytes_max.unwrap_or(default.bytes_max),
+            age_ms_max: self.history_ms_max.unwrap_or(default.age_ms_max),
+        })
+    }
+
     /// Whether the names are some that a channel may have.
     ///
     /// # Errors

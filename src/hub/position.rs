@@ -40,6 +40,26 @@ impl Position {
     /// The longest text of one.
     pub const TEXT_BYTES_MAX: usize = 8 + 1 + 20 + 1 + 8;
 
+    /// Appends its text.
+    pub(crate) fn append_to(self, out: &mut Vec<u8>) {
+        append_word(out, self.epoch);
+        out.push(b'.');
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = self.offset;
+        while let Some(digit) = digits.get_mut(..at).and_then(<[u8]>::last_mut) {
+            *digit = b'0' + (rest % 10) as u8;
+            at -= 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        out.extend_from_slice(digits.get(at..).unwrap_or_default());
+        out.push(b'.');
+        append_word(out, self.tag);
+    }
+
     /// The position of the next publication, which gets this tag.
     pub(crate) fn next(self, tag: u32) -> Self {
         Self {
@@ -89,6 +109,17 @@ impl FromStr for Position {
     }
 }
 
+fn append_word(out: &mut Vec<u8>, word: u32) {
+    out.extend((0..8).rev().map(|at| {
+        let digit = (word >> (4 * at)) as u8 & 15;
+        if digit < 10 {
+            b'0' + digit
+        } else {
+            b'a' + digit - 10
+        }
+    }));
+}
+
 /// Eight lower-case hexadecimal digits.
 fn word(text: &str) -> Result<u32, NoPosition> {
     let is_word = text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -113,6 +144,9 @@ mod tests {
             let text = position.to_string();
             assert!(text.len() <= Position::TEXT_BYTES_MAX);
             assert_eq!(text.parse(), Ok(position));
+            let mut appended = Vec::new();
+            position.append_to(&mut appended);
+            assert_eq!(appended, text.as_bytes());
         }
         for bad in [
             "",

@@ -33,12 +33,15 @@ pub enum PublishError {
     Name(NameError),
     /// So much waits or is unfinished that the budget (this many bytes) is used up.
     Budget(usize),
+    /// The channel keeps what is published, and there are as many channels as there may be: this many.
+    TooManyChannels(usize),
 }
 
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => name.fmt(f),
+            Self::TooManyChannels(max) => SubscribeError::TooManyChannels(*max).fmt(f),
             Self::Budget(bytes) => {
                 write!(
                     f,
@@ -99,15 +102,16 @@ impl Hub {
         }
         let channel = match found {
             Some(channel) => channel,
-            None if self.channels.len() >= self.limits.channels_max => {
-                self.metrics.refuse("channels_overall");
-                return Err(SubscribeError::TooManyChannels(self.limits.channels_max));
+            None => {
+                self.make_room_for_channels(1)
+                    .map_err(SubscribeError::TooManyChannels)?;
+                let beginning = beginning(&mut self.random);
+                self.channels.create(space, name, beginning)
             }
-            None => self
-                .channels
-                .create(space, name, beginning(&mut self.random)),
         };
-        self.channels.join(channel, index, session);
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            self.channels.join(channel, index, session);
+        }
         Ok((channel, true))
     }
 
@@ -128,6 +132,7 @@ impl Hub {
             return false;
         };
         self.channels.leave(&mut self.sessions, index, at);
+        self.end_following(index, Some(channel));
         true
     }
 
@@ -143,9 +148,11 @@ impl Hub {
         while let Some(session) = self.sessions.get(index as usize)
             && let Some(subscription) = session.subscriptions.as_slice().get(at)
         {
-            let channel = self.channels.get(subscription.channel);
+            let id = subscription.channel;
+            let channel = self.channels.get(id);
             if channel.is_some_and(|c| c.space == space && matches(&c.name)) {
                 self.channels.leave(&mut self.sessions, index, at);
+                self.end_following(index, Some(id));
                 gone += 1;
             } else {
                 at += 1;
@@ -211,6 +218,7 @@ impl Hub {
             check_internal_name(name).map_err(PublishError::Name)?;
         }
         self.has_room(message.len())?;
+        self.make_room_for_channels_that_keep(space, names)?;
         self.metrics.publications_total += 1;
         let mut first = None;
         let mut receivers = 0;
@@ -221,37 +229,53 @@ impl Hub {
         let stamp = if several { self.stamp } else { 0 };
         let shared = several.then(|| self.policy_of_union(space, names));
         for name in names {
-            let Some(id) = self.channels.find(space, name) else {
+            let Some(id) = self.channel_to_publish(space, name) else {
                 continue;
             };
             let Some(channel) = self.channels.get_mut(id) else {
                 continue;
             };
-            channel.head = channel.head.next(self.random.next_u64() as u32);
+            let previous = channel.head;
+            channel.head = previous.next(self.random.next_u64() as u32);
             first.get_or_insert(channel.head);
+            self.encoder.about(channel.head, previous);
             let (epoch, slow) = shared.unwrap_or((channel.head.epoch, channel.slow));
+            let is_given_again = shared.is_none() && channel.catches_up();
             let frame = *frame.get_or_insert_with(|| {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
                 self.frames
                     .insert_publication(epoch, slow, |out| ws::encode_message(out, message, None))
             });
+            if is_given_again {
+                self.frames.note_kept(frame, previous);
+            }
             // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
             let subscribers = std::mem::take(&mut channel.subscribers);
             let len = self.frames.len_of(frame);
-            let before = receivers;
+            let mut queued = 0;
             self.turn_deliveries += subscribers.len();
             for subscriber in &subscribers {
-                if Some(subscriber.session) != but
-                    && self.deliver(subscriber.session, frame, len, stamp)
-                {
+                let index = subscriber.session;
+                if Some(index) == but {
+                    continue;
+                }
+                if self.follows(index) && self.is_passed_by(index, space, names, stamp) {
                     receivers += 1;
+                } else if self.deliver(index, frame, len, stamp) {
+                    queued += 1;
                 }
             }
-            self.frames.retain(frame, (receivers - before) as u32);
+            receivers += queued as usize;
+            self.frames.retain(frame, queued);
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.subscribers = subscribers;
             }
+            if several {
+                self.encoder
+                    .end_copies_of_positions(&mut self.frames, frame);
+            }
+            self.keep(id, frame);
         }
         if let Some(frame) = frame {
             self.encoder.end_copies(&mut self.frames, frame);
@@ -266,6 +290,59 @@ impl Hub {
             position,
             receivers,
         })
+    }
+
+    /// The channel of that name. One that keeps its publications needs no subscriber to have a first one.
+    #[inline]
+    fn channel_to_publish(&mut self, space: Space, name: &str) -> Option<u32> {
+        let found = self.channels.find(space, name);
+        if found.is_none() && self.channels.keeps(space, name) {
+            let beginning = beginning(&mut self.random);
+            return Some(self.channels.create(space, name, beginning));
+        }
+        found
+    }
+
+    fn make_room_for_channels_that_keep(
+        &mut self,
+        space: Space,
+        names: &[&str],
+    ) -> Result<(), PublishError> {
+        let begins = |name: &&&str| {
+            self.channels.find(space, name).is_none() && self.channels.keeps(space, name)
+        };
+        let count = names.iter().filter(begins).count();
+        self.make_room_for_channels(count)
+            .map_err(PublishError::TooManyChannels)
+    }
+
+    /// Whether there may be so many more channels. Those that are only kept for what they have give way.
+    fn make_room_for_channels(&mut self, count: usize) -> Result<(), usize> {
+        let max = self.limits.channels_max;
+        while count > 0 && self.channels.len() + count > max {
+            if !self.let_go_of_one() {
+                self.metrics.refuse("channels_overall");
+                return Err(max);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a session follows one of these channels, and is given the publication when it has come so far.
+    fn is_passed_by(&mut self, index: u32, space: Space, names: &[&str], stamp: u32) -> bool {
+        let followed = |name: &&str| {
+            let channel = self.channels.find(space, name);
+            channel.is_some_and(|channel| self.follows_channel(index, channel))
+        };
+        if !names.iter().any(followed) {
+            return false;
+        }
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return false;
+        };
+        let is_first = stamp == 0 || session.stamp != stamp;
+        session.stamp = stamp;
+        is_first && session.life == Life::Open
     }
 
     /// The life and the policy of a publication to several channels. Of those with subscribers the strictest policy
@@ -367,6 +444,9 @@ impl Hub {
     pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), PublishError> {
         let budget = self.limits.memory_budget_bytes;
         if self.used_bytes().saturating_add(bytes) > budget {
+            self.evict_for(budget.saturating_sub(bytes));
+        }
+        if self.used_bytes().saturating_add(bytes) > budget {
             self.metrics.refuse("memory_budget");
             return Err(PublishError::Budget(budget));
         }
@@ -454,7 +534,7 @@ impl Hub {
 
     /// Queues a frame for a session that is there. The caller adds the reference.
     #[inline]
-    fn queue(&mut self, index: u32, frame: FrameId, len: usize) {
+    pub(super) fn queue(&mut self, index: u32, frame: FrameId, len: usize) {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };

@@ -54,8 +54,7 @@ pub(crate) struct Session {
     pub(crate) life: Life,
     /// On the hub's dirty list.
     pub(crate) dirty: bool,
-    /// The worker does not read from it at the moment.
-    pub(crate) held_back: bool,
+    pub(crate) marks: Marks,
     /// How its messages are encoded.
     pub(crate) encoding: Encoding,
     pub(crate) bad_messages: u8,
@@ -68,6 +67,30 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Subscriptions,
     /// What waits to be written to it.
     pub(crate) waits: Waits,
+}
+
+/// What is the matter with a session at the moment, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// The worker does not read from it.
+    pub(crate) const HELD_BACK: Self = Self(1);
+    /// It stands behind the head of some channel, and catches up.
+    pub(crate) const FOLLOWS: Self = Self(2);
+
+    #[inline]
+    pub(crate) fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, mark: Self, is_so: bool) {
+        self.0 = if is_so {
+            self.0 | mark.0
+        } else {
+            self.0 & !mark.0
+        };
+    }
 }
 
 /// How far a session's life has come.
@@ -88,7 +111,7 @@ impl Session {
             route,
             life: Life::Open,
             dirty: false,
-            held_back: false,
+            marks: Marks::default(),
             encoding: Encoding::default(),
             bad_messages: 0,
             bad_minute: 0,

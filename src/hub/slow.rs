@@ -23,6 +23,10 @@ use super::{Hub, SessionLimits};
 /// 2. If that is not enough, messages with `DropOldest` go, the oldest first, until it is. A marker tells how many.
 /// 3. If a message with `Close` or `Latest` then still finds no room, the session is closed, whatever else waits.
 ///
+/// Before all that, what channels keep ([`ChannelOptions::history`](super::ChannelOptions::history)) and have no policy
+/// for is taken back, to be given again when the session has room: it catches up, and is told of a gap only where the
+/// channel has let go of what comes next.
+///
 /// So a message with `Close` is never dropped from a session that goes on, nor is the newest of a channel with `Latest`. What
 /// is not dropped keeps its order, and the marker stands in front of all that is left. A publication to several channels has
 /// the strictest policy of those that have subscribers (`Close`, then the route's, `DropOldest`, `Latest`), and it is
@@ -110,6 +114,14 @@ impl Hub {
         if !is_over(outbox, &limits, now) {
             return false;
         }
+        self.fall_back(index);
+        let waits = self.waits(index);
+        let Some(outbox) = self.outboxes.get_mut(waits) else {
+            return false;
+        };
+        if outbox.bytes() <= limits.outbox_soft_bytes {
+            outbox.soft_since = 0;
+        }
         let frames = &self.frames;
         let has = |policy| move |id| frames.policy(id, limits.slow) == Some(policy);
         let mut dropped = Vec::new();
@@ -142,7 +154,7 @@ impl Hub {
         let stays = |id| {
             frames
                 .policy(id, limits.slow)
-                .is_some_and(|p| p != SlowPolicy::DropOldest)
+                .is_some_and(|p| p != SlowPolicy::DropOldest && frames.kept_at(id).is_none())
         };
         let (front, back) = outbox.ids();
         let is_slow =

@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 
 use super::Hub;
 use super::encoding::{Encoder, Encoding};
+use super::history::MISSED_UNKNOWN;
 use super::outbox::Outbox;
-use super::session::Session;
-use super::{Waiting, Waits};
+use super::session::{Life, Marks, Session};
+use super::{CloseOrder, Waiting, Waits};
 use crate::ws::{self, CloseCode, Message};
+
+/// Why a session is closed whose handler has no gap marker.
+const NO_WORD_FOR_GAPS: &str = "messages were missed: come back for those that are kept";
 
 /// Replies to the session whose input is being read: encoded straight into one shared buffer, so that
 /// thirty-two pipelined answers leave in one system call and no frame slot is touched.
@@ -130,15 +134,29 @@ impl Hub {
         !self.waits(index).is_nothing()
     }
 
-    /// The one frame that waits for a session, if that is all, nothing of it was written and it lies in one piece.
+    /// The one frame that waits for a session, if that is all, nothing of it was written, it lies in one piece, and
+    /// nothing is to be read for the session from a history.
     #[inline]
     pub(crate) fn lone_frame(&self, index: u32) -> Option<&[u8]> {
-        match self.waits(index).get() {
-            Waiting::Lone(frame) => match self.frames.parts(frame) {
-                [own, []] => Some(own),
-                _ => None,
-            },
+        let session = self.sessions.get(index as usize)?;
+        match session.waits.get() {
+            Waiting::Lone(frame) if !session.marks.has(Marks::FOLLOWS) => {
+                match self.frames.parts(frame) {
+                    [own, []] => Some(own),
+                    _ => None,
+                }
+            }
             _ => None,
+        }
+    }
+
+    /// How many frames wait for a session.
+    pub(super) fn outbox_len(&self, index: u32) -> usize {
+        let waits = self.waits(index);
+        match waits.get() {
+            Waiting::Nothing => 0,
+            Waiting::Lone(_) => 1,
+            Waiting::Queue(_) => self.outboxes.get(waits).map_or(0, Outbox::len),
         }
     }
 
@@ -303,7 +321,7 @@ impl Hub {
     pub(crate) fn place_gap_marker(
         &mut self,
         index: u32,
-        text: impl FnOnce(u32) -> Option<String>,
+        text: impl FnOnce(Option<u32>) -> Option<String>,
     ) {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
@@ -315,7 +333,8 @@ impl Hub {
             return;
         }
         let missed = std::mem::take(&mut outbox.missed);
-        if let Some(text) = text(missed) {
+        let known = Some(missed).filter(|missed| *missed != MISSED_UNKNOWN);
+        if let Some(text) = text(known) {
             let message = Message::Text(&text);
             let how = session.encoding;
             let frame = self
@@ -323,6 +342,15 @@ impl Hub {
                 .insert(|out| self.encoder.encode_marker(out, message, how));
             self.frames.retain(frame, 1);
             outbox.push_marker(frame, self.frames.len_of(frame), missed);
+        } else if session.is_open() {
+            // Whoever cannot be told in its own words is told by a close.
+            session.life = Life::Leaving;
+            self.closing.push(CloseOrder {
+                session: index,
+                generation: session.generation,
+                code: CloseCode::TRY_LATER,
+                reason: NO_WORD_FOR_GAPS.into(),
+            });
         }
     }
 
@@ -462,7 +490,9 @@ mod tests {
         let (mut hub, session) = with_a_gap();
         hub.end(session);
         hub.push_close(session, CloseCode::AWAY, "", false);
-        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        hub.place_gap_marker(session, |missed| {
+            missed.map(|missed| format!("gap {missed}"))
+        });
         assert_eq!(waiting(&hub, session), b"\x81\x05gap 1\x88\x02\x03\xe9");
     }
 
@@ -482,7 +512,9 @@ mod tests {
         assert_eq!(hub.send_many(&[id], Message::Text("missed")), Ok(1));
         assert!(!hub.judge(session));
         assert!(hub.send(session, Message::Text("next")));
-        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        hub.place_gap_marker(session, |missed| {
+            missed.map(|missed| format!("gap {missed}"))
+        });
         let expected = b"\x04half\x81\x05gap 1\x81\x04next";
         assert_eq!(waiting(&hub, session), expected);
     }
@@ -495,7 +527,9 @@ mod tests {
         hub.push_raw(session, |out| out.extend_from_slice(b"ping"));
         assert_eq!(hub.replies(), b"", "they wait behind the marker");
         hub.end_replies(0);
-        hub.place_gap_marker(session, |missed| Some(format!("gap {missed}")));
+        hub.place_gap_marker(session, |missed| {
+            missed.map(|missed| format!("gap {missed}"))
+        });
         let expected = b"\x81\x05gap 1\x81\x05replyping";
         assert_eq!(waiting(&hub, session), expected);
     }

@@ -11,6 +11,9 @@
 //!                                          no body (503)  those who hold most are cut (1013, 503)
 //! ```
 //!
+//! What channels keep for latecomers is counted too, and gives way first: before anybody is refused or cut, histories go,
+//! the least recently used first.
+//!
 //! What an idle connection takes (about 120 bytes) is not counted: `connections_max` bounds it.
 
 use super::connection::{Connection, Extra, Fate, Http, Open, Phase, Stage};
@@ -88,8 +91,9 @@ impl Core {
     }
 
     /// So much of the budget is used that nobody new is taken in.
-    pub(super) fn is_short_of_memory(&self) -> bool {
+    pub(super) fn is_short_of_memory(&mut self) -> bool {
         let budget = self.hub.memory_budget();
+        self.hub.evict_for(budget - budget / 8);
         self.hub.used_bytes() > budget - budget / 8
     }
 }
@@ -99,6 +103,8 @@ impl<T: Transport> Worker<T> {
     /// enough. Whoever was cut and still holds most is dropped the next time, so this comes to an end. The only place
     /// that looks at all connections, and only when there is no other way.
     pub(super) fn shed(&mut self) -> bool {
+        let budget = self.core.hub.memory_budget();
+        self.core.hub.evict_for(budget);
         if !self.core.is_out_of_memory() {
             return false;
         }

@@ -471,6 +471,7 @@ impl Core {
                 return Fate::Keep;
             }
         }
+        self.hub.feed(session);
         self.hub.place_gap_marker(session, |missed| {
             self.routes[route as usize].handler.gap_marker(missed)
         });
@@ -510,7 +511,8 @@ impl Core {
                 }
             }
         }
-        if connection.writable && !self.hub.outbox_is_empty(session) {
+        if connection.writable && (!self.hub.outbox_is_empty(session) || self.hub.follows(session))
+        {
             self.hub.mark_dirty(session);
         }
         self.after_write(connection)

@@ -295,6 +295,7 @@ impl<T: Transport> Worker<T> {
     pub fn turn(&mut self, now: Now) -> bool {
         self.core.set_time(now);
         self.core.hub.begin_turn();
+        self.core.hub.expire_histories();
         self.read_slice();
         self.fire_timers();
         self.carry_out_orders();
@@ -327,7 +328,8 @@ impl<T: Transport> Worker<T> {
             .as_ref()
             .map(|d| d.next_ms(self.core.now.ms));
         let retry = self.core.calls.next_retry_ms();
-        [self.core.wheel.next_ms(), drain, retry]
+        let expiry = self.core.hub.next_expiry_ms();
+        [self.core.wheel.next_ms(), drain, retry, expiry]
             .into_iter()
             .flatten()
             .min()

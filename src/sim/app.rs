@@ -373,7 +373,7 @@ impl Handler for App {
         }
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
-        Some(format!("gap {missed}"))
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
+        missed.map(|missed| format!("gap {missed}"))
     }
 }

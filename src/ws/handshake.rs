@@ -306,6 +306,13 @@ pub(super) fn encode_base64(bytes: &[u8], out: &mut [u8]) {
     debug_assert!(written.is_ok(), "the buffer has the length of the text");
 }
 
+/// Appends the base64 of `bytes`.
+pub fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let begin = out.len();
+    out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
+    encode_base64(bytes, out.get_mut(begin..).unwrap_or_default());
+}
+
 /// What the headers say, read in one pass.
 struct Fields<'a> {
     host: Field<'a>,

@@ -69,7 +69,8 @@ pub use encode::{
 pub use error::ProtocolError;
 pub use frame::{CONTROL_BYTES_MAX, FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
 pub use handshake::{
-    Offer, Refusal, UpgradeRequest, accept_key, check, wants_upgrade, write_switching_protocols,
+    Offer, Refusal, UpgradeRequest, accept_key, append_base64, check, wants_upgrade,
+    write_switching_protocols,
 };
 pub use mask::{mask, mask_bytewise};
 pub use message::{Event, Message};

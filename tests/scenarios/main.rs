@@ -32,6 +32,7 @@ mod deflate;
 mod drain;
 mod grants;
 mod handshake;
+mod history;
 mod http;
 mod jsonrpc;
 mod library;
@@ -97,8 +98,8 @@ impl Handler for App {
         cx.reply(ticket, Response::text(200, "later"));
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
-        Some(format!("gap {missed}"))
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
+        missed.map(|missed| format!("gap {missed}"))
     }
 }
 

@@ -70,8 +70,8 @@ impl Handler for App {
         Response::text(200, published.receivers.to_string()).into()
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
-        Some(format!("gap {missed}"))
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
+        missed.map(|missed| format!("gap {missed}"))
     }
 }
 

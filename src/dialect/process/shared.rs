@@ -222,10 +222,11 @@ impl Handler for SharedProcess {
     }
 
     /// Where a viewer was too slow for the lines in between.
-    fn gap_marker(&self, missed: u32) -> Option<String> {
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
         Some(match missed {
-            1 => "[1 line was dropped here]".to_owned(),
-            n => format!("[{n} lines were dropped here]"),
+            Some(1) => "[1 line was dropped here]".to_owned(),
+            Some(n) => format!("[{n} lines were dropped here]"),
+            None => "[lines were dropped here]".to_owned(),
         })
     }
 

@@ -3,6 +3,9 @@
 //! | request | answer |
 //! | --- | --- |
 //! | WebSocket `/ch/{channel}` | every publication from now on |
+//! | … `?rewind=10`, `30s`, `all` | first those that the channel keeps: so many, so old at most, all |
+//! | … `?positions` | in envelopes that say where each stands, behind `{"type":"subscribed",…}` |
+//! | … `?since=POSITION` | likewise, and first those behind that position: `"recovered":true`, or `false` and a gap marker |
 //! | `POST /ch/{channel}`, any body | 200 `{"offset":1,"epoch":"8 hex","position":"…","receivers":2}` |
 //! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
@@ -19,6 +22,7 @@
 //! the bytes it is written with. **A request is carried out whole or not at all**: every name, every item and the
 //! memory they need are checked before the first of them is published.
 
+mod begin;
 mod wanted;
 
 use std::borrow::Cow;
@@ -33,10 +37,11 @@ use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavaila
 use crate::http::Response;
 use crate::hub::{
     Accept, CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
-    Upgrade, check_channel_name,
+    SubscribeError, Upgrade, check_channel_name,
 };
 use crate::token::Action;
 use crate::ws::{CloseCode, Message};
+use begin::{Begin, subscribed};
 use wanted::{Wanted, wanted};
 
 /// How [`PubSub`] behaves.
@@ -66,8 +71,8 @@ impl Default for PubSubOptions {
 #[derive(Debug, Default)]
 pub struct PubSub {
     options: PubSubOptions,
-    /// Where each session may speak, if clients publish; and where those want to listen who have to show a token first.
-    speakers: Locals<Box<str>>,
+    /// Where each session may speak, or what it has come for: empty unless clients publish, or bring their token later.
+    seats: Locals<Seat>,
 }
 
 impl PubSub {
@@ -75,23 +80,23 @@ impl PubSub {
     pub fn new(options: PubSubOptions) -> Self {
         Self {
             options,
-            speakers: Locals::default(),
+            seats: Locals::default(),
         }
     }
 
     /// A session has shown what it may do and gets the channel that it has come for.
     fn begin(&mut self, cx: &mut Context<'_>) {
-        let Some(channel) = self.speakers.get(cx).cloned() else {
+        let Some(seat) = self.seats.get(cx) else {
             return;
         };
-        if !self.options.clients_publish {
-            self.speakers.remove(cx);
-        }
-        if permit(cx, Action::Subscribe, &channel).is_err() {
+        if permit_all(cx, seat.begin.actions(), &seat.channel).is_err() {
             let why = "your token does not allow to subscribe to this channel";
             cx.close(CloseCode::FORBIDDEN, why);
-        } else if let Err(why) = cx.subscribe(&channel) {
+        } else if let Err(why) = join(cx, &seat.channel, seat.begin) {
             cx.close(CloseCode::TRY_LATER, &why.to_string());
+        }
+        if !self.options.clients_publish {
+            self.seats.remove(cx);
         }
     }
 
@@ -225,18 +230,26 @@ impl Handler for PubSub {
         if let Err(why) = check_channel_name(channel) {
             return Upgrade::refuse(400, &why.to_string());
         }
+        let begin = match Begin::read(request) {
+            Ok(begin) => begin,
+            Err(why) => return Upgrade::refuse(400, &why),
+        };
+        let seat = || Seat {
+            channel: channel.into(),
+            begin,
+        };
         if cx.awaits_token() {
-            self.speakers.insert(cx, channel.into());
+            self.seats.insert(cx, seat());
             return Upgrade::accept();
         }
-        if let Err(refusal) = permit(cx, Action::Subscribe, channel) {
+        if let Err(refusal) = permit_all(cx, begin.actions(), channel) {
             return Upgrade::Refuse(refusal);
         }
-        if let Err(why) = cx.subscribe(channel) {
+        if let Err(why) = join(cx, channel, begin) {
             return Upgrade::Refuse(unavailable(&why.to_string()));
         }
         if self.options.clients_publish {
-            self.speakers.insert(cx, channel.into());
+            self.seats.insert(cx, seat());
         }
         let page = cors::page_of(request).filter(|_| cx.is_stream());
         Upgrade::Accept(Accept {
@@ -254,7 +267,7 @@ impl Handler for PubSub {
         if !self.options.clients_publish {
             return bad_message(cx, "this channel is read-only here: publish with POST");
         }
-        let Some(channel) = self.speakers.get(cx) else {
+        let Some(Seat { channel, .. }) = self.seats.get(cx) else {
             return;
         };
         if permit(cx, Action::Publish, channel).is_err() {
@@ -266,7 +279,7 @@ impl Handler for PubSub {
     }
 
     fn on_close(&mut self, cx: &mut Context<'_>, _: CloseInfo<'_>) {
-        self.speakers.remove(cx);
+        self.seats.remove(cx);
     }
 
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
@@ -277,7 +290,8 @@ impl Handler for PubSub {
         }
     }
 
-    fn gap_marker(&self, missed: u32) -> Option<String> {
+    fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
+        let missed = missed.map_or("null".to_owned(), |missed| missed.to_string());
         Some(format!("{{\"type\":\"gap\",\"missed\":{missed}}}"))
     }
 
@@ -311,7 +325,11 @@ impl PubSub {
         match wanted(request) {
             // It is asked again with its session; a HEAD has none.
             Wanted::Stream(stream) => {
-                let refused = permit(cx, Action::Subscribe, channel).err();
+                let begin = match Begin::read(request) {
+                    Ok(begin) => begin,
+                    Err(why) => return bad_request(cx, &why).into(),
+                };
+                let refused = permit_all(cx, begin.actions(), channel).err();
                 return refused.map_or(Reply::Stream(stream), Reply::Now);
             }
             // An echo has no answer of its own for plain requests: this is the trait's 426.
@@ -331,6 +349,29 @@ impl PubSub {
             .header("Cache-Control", "no-store")
             .into()
     }
+}
+
+/// What a session is there for.
+#[derive(Debug, Clone)]
+struct Seat {
+    channel: Box<str>,
+    begin: Begin,
+}
+
+/// Subscribes, and says so to whoever wants to know where it stands.
+fn join(cx: &mut Context<'_>, channel: &str, begin: Begin) -> Result<(), SubscribeError> {
+    let joined = cx.subscribe_from(channel, begin.start)?;
+    if begin.wants_positions && cx.want_envelopes() {
+        cx.send_text(&subscribed(channel, joined));
+    }
+    Ok(())
+}
+
+/// Whether the session, or the request, may do all of that.
+fn permit_all(cx: &mut Context<'_>, actions: &[Action], channel: &str) -> Result<(), Response> {
+    actions
+        .iter()
+        .try_for_each(|action| permit(cx, *action, channel))
 }
 
 /// The message that a request's body is.
@@ -367,7 +408,7 @@ fn push_published(json: &mut String, published: Published) {
 fn refusal(why: PublishError) -> Response {
     match why {
         PublishError::Name(name) => Response::problem(400, &name.to_string()),
-        PublishError::Budget(_) => unavailable(&why.to_string()),
+        PublishError::Budget(_) | PublishError::TooManyChannels(_) => unavailable(&why.to_string()),
     }
 }
 

@@ -332,7 +332,7 @@ fn methods_and_channel_information() {
         400
     );
     assert_eq!(
-        PubSub::default().gap_marker(3).unwrap(),
+        PubSub::default().gap_marker(Some(3)).unwrap(),
         "{\"type\":\"gap\",\"missed\":3}"
     );
 }

@@ -58,7 +58,7 @@ impl Deflating {
         let at = self.groups.iter().position(|known| *known == group);
         let at = at.unwrap_or(self.groups.len());
         let encoding = Encoding(u8::try_from(at + 1).ok()?);
-        if encoding.is_stream() {
+        if encoding.0 >= Encoding::FIRST_NAMED.0 {
             return None;
         }
         if at == self.groups.len() {
@@ -116,6 +116,9 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
+        if !session.encoding.is_plain() {
+            return false; // It wants something else already.
+        }
         let Some(encoding) = self.encoder.deflating.join(agreed, settings) else {
             return false;
         };
