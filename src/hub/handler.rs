@@ -203,6 +203,8 @@ pub enum Effect {
         call: Call,
         /// It is made side by side with all others, whatever its session.
         apart: bool,
+        /// It is made now or not at all, see [`Context::call_now`].
+        now: bool,
     },
     /// Make a link, and tell [`Handler::on_link`] how it went.
     Dial {
