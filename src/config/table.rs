@@ -318,6 +318,8 @@ pub(crate) fn route_settings() -> impl Iterator<Item = &'static Setting<RouteVal
     let all = ROUTE.iter();
     #[cfg(feature = "process")]
     let all = all.chain(super::processes::SETTINGS);
+    #[cfg(feature = "apigw")]
+    let all = all.chain(super::apis::SETTINGS);
     all
 }
 
