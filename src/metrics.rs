@@ -31,6 +31,8 @@ pub struct Metrics {
     pub recoveries_total: u64,
     /// Subscribers that gave a position and were told of a gap.
     pub recoveries_failed_total: u64,
+    /// Publications of channels that live elsewhere that did not follow the one before.
+    pub gaps_total: u64,
     /// How often a slow subscriber was left behind, to catch up from a history.
     pub fallbacks_total: u64,
     /// Connections to other servers that handlers asked for, every attempt.
@@ -228,6 +230,11 @@ impl Metrics {
                 "recoveries_failed_total",
                 "Subscribers that gave a position and were told of a gap.",
                 self.recoveries_failed_total,
+            ),
+            (
+                "gaps_total",
+                "Publications from elsewhere that did not follow the one before.",
+                self.gaps_total,
             ),
             (
                 "fallbacks_total",

@@ -93,7 +93,7 @@ impl Hub {
         })
     }
 
-    fn follow(&mut self, index: u32, channel: u32, found: Found) {
+    pub(super) fn follow(&mut self, index: u32, channel: u32, found: Found) {
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };

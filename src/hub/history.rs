@@ -239,6 +239,11 @@ impl Ring {
         true
     }
 
+    /// Whether it knows this position.
+    pub(super) fn knows(&self, position: Position) -> bool {
+        self.entries_until(position).is_some()
+    }
+
     /// Lets go what is more, or older, than it may keep.
     fn trim(&mut self, frames: &mut Frames, now_ms: u64) {
         let HistoryOptions {
@@ -403,6 +408,18 @@ impl Hub {
         self.metrics.histories_evicted_total += 1;
         self.let_go(channel);
         true
+    }
+
+    /// What comes next does not follow what is kept: the ring begins anew at `base`.
+    pub(super) fn restart_ring(&mut self, channel: u32, base: Position) {
+        let entry = self.channels.get_mut(channel);
+        if let Some(ring) = entry.and_then(|entry| entry.ring.as_mut()) {
+            let before = ring.counted();
+            while ring.pop(&mut self.frames) {}
+            ring.base = base;
+            self.histories.counted.change(before, ring.counted());
+            self.histories.note_expiry(channel, ring);
+        }
     }
 
     /// A channel forgets what it kept. Without a subscriber, it is forgotten itself.

@@ -16,6 +16,7 @@
 //! | `position.rs` | where a subscriber stands in a channel |
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
 //! | `history.rs` | what channels keep of their publications |
+//! | `incoming.rs` | publications of channels that live elsewhere |
 //! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
@@ -51,6 +52,7 @@ pub mod fuzz;
 mod grants;
 mod handler;
 mod history;
+mod incoming;
 mod link;
 mod listing;
 mod locals;
@@ -77,6 +79,7 @@ pub use handler::{
 };
 pub(crate) use history::HistoryOptions;
 pub use history::{History, Kept, Start};
+pub use incoming::{Incoming, Received};
 pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};

@@ -60,13 +60,23 @@ impl Position {
         append_word(out, self.tag);
     }
 
-    /// The position of the next publication, which gets this tag.
+    /// The position of the next publication, which gets this tag. For positions that were counted up to here.
     pub(crate) fn next(self, tag: u32) -> Self {
         Self {
             offset: self.offset + 1,
             tag,
             ..self
         }
+    }
+
+    /// The same for any position; `None`: there is no next offset.
+    pub(crate) fn checked_next(self, tag: u32) -> Option<Self> {
+        let offset = self.offset.checked_add(1)?;
+        Some(Self {
+            offset,
+            tag,
+            ..self
+        })
     }
 }
 

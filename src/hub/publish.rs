@@ -55,6 +55,17 @@ impl fmt::Display for PublishError {
 
 impl std::error::Error for PublishError {}
 
+/// Whom a publication is for.
+pub(super) struct Reach<'a> {
+    pub(super) space: Space,
+    /// All channels that it goes to.
+    pub(super) names: &'a [&'a str],
+    /// Not this session.
+    pub(super) but: Option<u32>,
+    /// Of the publication, if it goes to several channels, so that nobody gets it twice; else 0.
+    pub(super) stamp: u32,
+}
+
 impl Hub {
     /// Subscribes a session; `Ok(false)` if it already was.
     pub(crate) fn subscribe(
@@ -250,27 +261,13 @@ impl Hub {
             if is_given_again {
                 self.frames.note_kept(frame, previous);
             }
-            // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
-            let subscribers = std::mem::take(&mut channel.subscribers);
-            let len = self.frames.len_of(frame);
-            let mut queued = 0;
-            self.turn_deliveries += subscribers.len();
-            for subscriber in &subscribers {
-                let index = subscriber.session;
-                if Some(index) == but {
-                    continue;
-                }
-                if self.follows(index) && self.is_passed_by(index, space, names, stamp) {
-                    receivers += 1;
-                } else if self.deliver(index, frame, len, stamp) {
-                    queued += 1;
-                }
-            }
-            receivers += queued as usize;
-            self.frames.retain(frame, queued);
-            if let Some(channel) = self.channels.get_mut(id) {
-                channel.subscribers = subscribers;
-            }
+            let to = Reach {
+                space,
+                names,
+                but,
+                stamp,
+            };
+            receivers += self.fan_out(id, frame, &to);
             if several {
                 self.encoder
                     .end_copies_of_positions(&mut self.frames, frame);
@@ -292,9 +289,38 @@ impl Hub {
         })
     }
 
+    /// Queues a frame for the subscribers of a channel; answers how many get it, now or when they have caught up.
+    #[inline]
+    pub(super) fn fan_out(&mut self, id: u32, frame: FrameId, to: &Reach<'_>) -> usize {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return 0;
+        };
+        // The list is lent out while its sessions are visited; nothing below subscribes or unsubscribes.
+        let subscribers = std::mem::take(&mut channel.subscribers);
+        let len = self.frames.len_of(frame);
+        let (mut queued, mut later) = (0, 0);
+        self.turn_deliveries += subscribers.len();
+        for subscriber in &subscribers {
+            let index = subscriber.session;
+            if Some(index) == to.but {
+                continue;
+            }
+            if self.follows(index) && self.is_passed_by(index, to) {
+                later += 1;
+            } else if self.deliver(index, frame, len, to.stamp) {
+                queued += 1;
+            }
+        }
+        self.frames.retain(frame, queued);
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.subscribers = subscribers;
+        }
+        queued as usize + later
+    }
+
     /// The channel of that name. One that keeps its publications needs no subscriber to have a first one.
     #[inline]
-    fn channel_to_publish(&mut self, space: Space, name: &str) -> Option<u32> {
+    pub(super) fn channel_to_publish(&mut self, space: Space, name: &str) -> Option<u32> {
         let found = self.channels.find(space, name);
         if found.is_none() && self.channels.keeps(space, name) {
             let beginning = beginning(&mut self.random);
@@ -303,7 +329,7 @@ impl Hub {
         found
     }
 
-    fn make_room_for_channels_that_keep(
+    pub(super) fn make_room_for_channels_that_keep(
         &mut self,
         space: Space,
         names: &[&str],
@@ -329,19 +355,19 @@ impl Hub {
     }
 
     /// Whether a session follows one of these channels, and is given the publication when it has come so far.
-    fn is_passed_by(&mut self, index: u32, space: Space, names: &[&str], stamp: u32) -> bool {
+    fn is_passed_by(&mut self, index: u32, to: &Reach<'_>) -> bool {
         let followed = |name: &&str| {
-            let channel = self.channels.find(space, name);
+            let channel = self.channels.find(to.space, name);
             channel.is_some_and(|channel| self.follows_channel(index, channel))
         };
-        if !names.iter().any(followed) {
+        if !to.names.iter().any(followed) {
             return false;
         }
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
-        let is_first = stamp == 0 || session.stamp != stamp;
-        session.stamp = stamp;
+        let is_first = to.stamp == 0 || session.stamp != to.stamp;
+        session.stamp = to.stamp;
         is_first && session.life == Life::Open
     }
 
@@ -581,7 +607,7 @@ pub(super) fn limits_of(routes: &[RouteEntry], route: u16) -> SessionLimits {
 /// An end shorter than this is copied to each: sharing would cost more.
 const SHARED_END_BYTES_MIN: usize = 512;
 
-fn check_internal_name(name: &str) -> Result<(), NameError> {
+pub(super) fn check_internal_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         Err(NameError::Empty)
     } else if name.len() > INTERNAL_NAME_BYTES_MAX {

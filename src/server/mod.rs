@@ -16,6 +16,7 @@
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
 //! | `links.rs` | connections to other servers that stay: dialling, shaking hands, reading, writing |
 //! | `processes.rs`, `lines.rs` | links to processes: their output in lines, their end in steps (feature `process`) |
+//! | `home.rs` | publications of channels that live elsewhere |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `admission.rs` | keys, tokens, origins; what becomes of a grant while its session is open |
@@ -36,6 +37,7 @@ mod calls;
 mod connection;
 mod deadline;
 mod drain;
+mod home;
 #[cfg(feature = "sim")]
 mod inspect;
 #[cfg(feature = "process")]

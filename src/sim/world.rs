@@ -325,6 +325,26 @@ impl World {
         NodeHandle::new(self.inner.clone())
     }
 
+    /// A publication comes from the home of a channel that lives elsewhere; see
+    /// [`Worker::publication`](crate::server::Worker::publication).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publication(
+        &mut self,
+        space: &str,
+        channel: &str,
+        incoming: &hub::Incoming<'_>,
+    ) -> Result<hub::Received, hub::PublishError> {
+        let received = {
+            let mut inner = self.inner.borrow_mut();
+            inner.again = true;
+            inner.worker.publication(space, channel, incoming)
+        };
+        self.run();
+        received
+    }
+
     /// Lets time go by, deadline by deadline; everybody acts meanwhile.
     pub fn advance_ms(&mut self, ms: u64) {
         self.inner.borrow_mut().advance(ms);
