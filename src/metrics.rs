@@ -13,6 +13,8 @@ pub struct Metrics {
     pub handshakes_total: u64,
     /// Responses that do not end, begun.
     pub streams_total: u64,
+    /// Polls answered.
+    pub polls_total: u64,
     /// Plain HTTP requests answered by a handler.
     pub requests_total: u64,
     /// Messages received from clients.
@@ -186,6 +188,7 @@ impl Metrics {
                 "Responses that do not end, begun.",
                 self.streams_total,
             ),
+            ("polls_total", "Polls answered.", self.polls_total),
             (
                 "http_requests_total",
                 "Plain HTTP requests answered by a handler.",

@@ -299,6 +299,26 @@ impl<'a> Context<'a> {
         self.publish_in(self.space(), &[channel], message)
     }
 
+    /// As [`publish`](Self::publish), with a name for what has happened: readers of server-sent events have it as the
+    /// event's type, those of envelopes as a member.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_event(
+        &mut self,
+        channel: &str,
+        event: Option<&str>,
+        message: Message<'_>,
+    ) -> Result<Published, PublishError> {
+        self.hub
+            .publish_event(self.space(), &[channel], event, message, None)
+    }
+
+    /// Whether publications to a channel of this name are kept for those who come later.
+    pub fn keeps(&self, channel: &str) -> bool {
+        self.hub.channels.keeps(self.space(), channel)
+    }
+
     /// Publishes to the union of several channels of a space: each session gets the message once.
     ///
     /// # Errors
@@ -472,23 +492,15 @@ impl<'a> Context<'a> {
     /// calls wait than the server allows, this session is not read from until its own are done: nothing is
     /// dropped.
     pub fn call(&mut self, call: Call) -> Ticket {
-        self.call_with(call, false, false)
+        self.call_with(call, false)
     }
 
     /// As [`call`](Self::call), side by side with every other call: the order of answers is open.
     pub fn call_apart(&mut self, call: Call) -> Ticket {
-        self.call_with(call, true, false)
+        self.call_with(call, true)
     }
 
-    /// As [`call_apart`](Self::call_apart), for somebody who waits for the answer: it does not wait for a server that
-    /// cannot be reached, but fails with [`CallError::Unreachable`](super::CallError::Unreachable) as soon as that is
-    /// known, and its time-out begins now and not when it is sent. What is not idempotent (RFC 9110 §9.2.2) goes out
-    /// again only where an old connection had ended before anybody could read it.
-    pub fn call_now(&mut self, call: Call) -> Ticket {
-        self.call_with(call, true, true)
-    }
-
-    fn call_with(&mut self, call: Call, apart: bool, now: bool) -> Ticket {
+    fn call_with(&mut self, call: Call, apart: bool) -> Ticket {
         let ticket = self.hub.ticket();
         let session = self.id();
         self.hub.calls.note_asked(call.bytes());
@@ -498,7 +510,6 @@ impl<'a> Context<'a> {
             session,
             call,
             apart,
-            now,
         });
         ticket
     }

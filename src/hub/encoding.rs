@@ -33,25 +33,32 @@ pub(crate) struct Encoding(u8);
 impl Encoding {
     /// Values in a stream, or lines.
     pub(crate) const VALUES: Self = Self(u8::MAX);
-    /// Server-sent events.
+    /// Server-sent events, publications with their position.
     pub(crate) const EVENTS: Self = Self(u8::MAX - 1);
-    /// Lines with envelopes.
+    /// Lines: of publications, envelopes; other messages as they are.
     pub(crate) const ENVELOPE_LINES: Self = Self(u8::MAX - 2);
+    /// Envelopes with a comma behind each, which somebody puts into a list.
+    pub(crate) const ITEMS: Self = Self(u8::MAX - 3);
     /// Frames with envelopes, which say where publications stand; other messages as they are.
-    pub(crate) const ENVELOPES: Self = Self(u8::MAX - 3);
+    pub(crate) const ENVELOPES: Self = Self(u8::MAX - 4);
     /// From here on they are no groups of sessions that compress.
     #[cfg(feature = "deflate")]
     const FIRST_NAMED: Self = Self(u8::MAX - 15);
 
-    /// No frames.
-    pub(crate) fn is_stream(self) -> bool {
-        self.0 >= Self::ENVELOPE_LINES.0
+    /// Its sessions are told why they end. Lines have no word for it: they end.
+    pub(crate) fn has_last_word(self) -> bool {
+        !self.is_stream() || self == Self::EVENTS
     }
 
-    /// As this one, with envelopes around publications; `None`: it has no room for them.
+    /// No frames.
+    pub(crate) fn is_stream(self) -> bool {
+        self.0 >= Self::ITEMS.0
+    }
+
+    /// As this one, with envelopes around publications; `None`: it has no room for them, or has them anyway.
     fn with_envelopes(self) -> Option<Self> {
         match self {
-            Self::EVENTS => None,
+            Self::EVENTS | Self::ITEMS => None,
             Self::VALUES | Self::ENVELOPE_LINES => Some(Self::ENVELOPE_LINES),
             _ => Some(Self::ENVELOPES),
         }
@@ -80,6 +87,7 @@ enum Kind {
     Event,
     Envelope,
     EnvelopeLine,
+    Item,
     #[cfg(feature = "deflate")]
     Compressed {
         bits: u8,
@@ -90,7 +98,10 @@ enum Kind {
 impl Kind {
     /// It says where the publication stands, which is another place in each channel.
     fn says_position(self) -> bool {
-        matches!(self, Self::Envelope | Self::EnvelopeLine)
+        matches!(
+            self,
+            Self::Envelope | Self::EnvelopeLine | Self::Item | Self::Event
+        )
     }
 }
 
@@ -128,6 +139,10 @@ impl Encoder {
                 return encode_value(out, message.as_bytes());
             }
             Encoding::EVENTS => return encode_event(out, message, None),
+            Encoding::ITEMS => {
+                envelope::append_envelope(out, None, None, opcode_of(message), message.as_bytes());
+                return out.push(b',');
+            }
             _ => {}
         }
         #[cfg(feature = "deflate")]
@@ -142,6 +157,10 @@ impl Encoder {
         match how {
             Encoding::VALUES | Encoding::ENVELOPE_LINES => encode_value(out, message.as_bytes()),
             Encoding::EVENTS => encode_event(out, message, Some(events::GAP)),
+            Encoding::ITEMS => {
+                out.extend_from_slice(message.as_bytes());
+                out.push(b',');
+            }
             _ => ws::encode_message(out, message, None),
         }
     }
@@ -176,6 +195,7 @@ impl Encoder {
             Encoding::ENVELOPE_LINES => {
                 Some(self.about.map_or(Kind::Value, |_| Kind::EnvelopeLine))
             }
+            Encoding::ITEMS => Some(Kind::Item),
             #[cfg(feature = "deflate")]
             _ => self.deflating.kind(frames.get(plain), how),
             #[cfg(not(feature = "deflate"))]
@@ -189,8 +209,10 @@ impl Encoder {
         if at == self.copies.len() {
             let frame = match kind {
                 Kind::Value => copy_as_value(frames, plain),
-                Kind::Event => copy_as_event(frames, plain),
-                Kind::Envelope | Kind::EnvelopeLine => self.copy_as_envelope(frames, plain, kind),
+                Kind::Event => self.copy_as_event(frames, plain),
+                Kind::Envelope | Kind::EnvelopeLine | Kind::Item => {
+                    self.copy_as_envelope(frames, plain, kind)
+                }
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
                     self.deflating.compress(frames, plain, bits, level)
@@ -215,10 +237,10 @@ impl Encoder {
         (copy.frame, copy.len)
     }
 
-    /// Appends the last word of a session: why it ends. Lines have none: they end.
+    /// Appends the last word of a session: why it ends, if it has one.
     pub(crate) fn encode_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, how: Encoding) {
         match how {
-            Encoding::VALUES | Encoding::ENVELOPE_LINES => {}
+            _ if !how.has_last_word() => {}
             Encoding::EVENTS => events::encode_close(out, code.0, reason),
             _ => ws::encode_close(out, code, reason, None),
         }
@@ -261,19 +283,34 @@ impl Encoder {
         plain: FrameId,
         kind: Kind,
     ) -> Option<FrameId> {
-        let about = self.about?;
         let scratch = &mut self.scratch;
-        let copy = frames.insert_copy(plain, |plain, out| {
-            if let Some((opcode, payload)) = message_in(plain) {
-                envelope::write_envelope(scratch, about, opcode, payload);
-                if kind == Kind::EnvelopeLine {
-                    encode_value(out, scratch);
-                } else {
-                    ws::encode_text_header(out, scratch.len());
-                    out.extend_from_slice(scratch);
-                }
+        scratch.clear();
+        let (opcode, payload) = message_in(frames.get(plain))?;
+        envelope::append_envelope(scratch, self.about, frames.event(plain), opcode, payload);
+        let copy = frames.insert_copy(plain, |_, out| {
+            if kind == Kind::Envelope {
+                ws::encode_text_header(out, scratch.len());
+            }
+            out.extend_from_slice(scratch);
+            match kind {
+                Kind::EnvelopeLine => out.push(b'\n'),
+                Kind::Item => out.push(b','),
+                _ => {}
             }
         });
+        if scratch.capacity() > SCRATCH_BYTES_KEPT {
+            *scratch = Vec::new();
+        }
+        copy
+    }
+
+    fn copy_as_event(&mut self, frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
+        let scratch = &mut self.scratch;
+        scratch.clear();
+        let (opcode, payload) = message_in(frames.get(plain))?;
+        let position = self.about.map(|about| about.position);
+        events::append(scratch, position, frames.event(plain), opcode, payload);
+        let copy = frames.insert_copy(plain, |_, out| out.extend_from_slice(scratch));
         if scratch.capacity() > SCRATCH_BYTES_KEPT {
             *scratch = Vec::new();
         }
@@ -282,6 +319,16 @@ impl Encoder {
 }
 
 impl Hub {
+    /// What waits for a session as items, and the position of the last publication among it.
+    pub(crate) fn items_for(&self, index: u32) -> (Vec<u8>, Option<String>) {
+        let (mut items, mut last) = (Vec::new(), None);
+        for item in self.outbox_frames(index) {
+            items.extend_from_slice(item);
+            last = envelope::position_in(item).or(last);
+        }
+        (items, last.map(str::to_owned))
+    }
+
     /// `false`: its messages have no room for them.
     pub(super) fn want_envelopes(&mut self, index: u32) -> bool {
         let Some(session) = self.sessions.get_mut(index as usize) else {
@@ -310,20 +357,15 @@ fn copy_as_value(frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
     })
 }
 
-fn encode_event(out: &mut Vec<u8>, message: Message<'_>, name: Option<&str>) {
-    let opcode = match message {
+fn opcode_of(message: Message<'_>) -> OpCode {
+    match message {
         Message::Text(_) => OpCode::Text,
         Message::Binary(_) => OpCode::Binary,
-    };
-    events::encode(out, opcode, message.as_bytes(), name);
+    }
 }
 
-fn copy_as_event(frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
-    frames.insert_copy(plain, |plain, out| {
-        if let Some((opcode, payload)) = message_in(plain) {
-            events::encode(out, opcode, payload, None);
-        }
-    })
+fn encode_event(out: &mut Vec<u8>, message: Message<'_>, name: Option<&str>) {
+    events::append(out, None, name, opcode_of(message), message.as_bytes());
 }
 
 /// The message of a frame that we have encoded: whole, unmasked, not compressed.

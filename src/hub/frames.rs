@@ -34,6 +34,8 @@ struct Frame {
     /// slowly; 0: it does not.
     offset: u64,
     tag_before: u32,
+    /// What the publication is called, if it is called anything.
+    event: Option<Box<str>>,
     bytes: Vec<u8>,
     /// What follows behind `bytes`: another frame, shared with others that begin differently. Most have none.
     tail: FrameId,
@@ -58,6 +60,7 @@ impl Frames {
             epoch: 0,
             offset: 0,
             tag_before: 0,
+            event: None,
             bytes,
             tail: FrameId::NONE,
         };
@@ -95,6 +98,19 @@ impl Frames {
             frame.slow = slow;
         }
         id
+    }
+
+    /// It is a publication that is called so.
+    pub(crate) fn name(&mut self, id: FrameId, event: &str) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.event = Some(event.into());
+            self.bytes += event.len();
+        }
+    }
+
+    /// What a publication is called.
+    pub(crate) fn event(&self, id: FrameId) -> Option<&str> {
+        self.slab.get(id.0 as usize)?.event.as_deref()
     }
 
     /// Its channel keeps it, and gives it again to those who stand at `previous`.
@@ -182,6 +198,7 @@ impl Frames {
             epoch: original.epoch,
             offset: original.offset,
             tag_before: original.tag_before,
+            event: None,
             bytes,
             tail: FrameId::NONE,
         };
@@ -231,12 +248,15 @@ impl Frames {
 
     fn free(&mut self, id: FrameId) {
         let Some(Frame {
-            mut bytes, tail, ..
+            mut bytes,
+            tail,
+            event,
+            ..
         }) = self.slab.try_remove(id.0 as usize)
         else {
             return;
         };
-        self.bytes -= bytes.len();
+        self.bytes -= bytes.len() + event.map_or(0, |event| event.len());
         let room = bytes.capacity();
         if self.pool_bytes + room <= POOL_BYTES_MAX && room <= POOL_BUFFER_BYTES_MAX {
             bytes.clear();

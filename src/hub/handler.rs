@@ -77,14 +77,6 @@ pub trait Handler {
         _ = (cx, ticket, outcome);
     }
 
-    /// The server is going down, and it is this session's turn to be told. `false`, the default: it is closed with the
-    /// route's drain code. `true`: the protocol has words of its own for it, which were sent, and the session ends by
-    /// itself; what is left of it when most of the drain's time has gone by is closed like the others.
-    fn on_drain(&mut self, cx: &mut Context<'_>) -> bool {
-        _ = cx;
-        false
-    }
-
     /// Nothing waits to be sent to this session any more, as [`Context::tell_when_drained`] has asked for.
     fn on_drained(&mut self, cx: &mut Context<'_>) {
         _ = cx;
@@ -160,6 +152,14 @@ pub enum Stream {
     Events,
     /// Each message as it is, with a line feed behind it.
     Lines,
+    /// A line for each message: of a publication, its envelope (see [`Context::want_envelopes`]).
+    Envelopes,
+    /// One answer with what there is for the session, which is over then: `{"messages":[…],"position":"…"}`, and 204 (or
+    /// 304) where there is nothing. The `ETag` of the [`Accept`] says where the session begins, and is moved on.
+    Poll {
+        /// Wait for a message, if there is none yet.
+        waits: bool,
+    },
 }
 
 impl Stream {
@@ -168,6 +168,8 @@ impl Stream {
         match self {
             Self::Events => "text/event-stream",
             Self::Lines => "text/plain; charset=utf-8",
+            Self::Envelopes => "application/x-ndjson",
+            Self::Poll { .. } => "application/json",
         }
     }
 }
@@ -211,8 +213,6 @@ pub enum Effect {
         call: Call,
         /// It is made side by side with all others, whatever its session.
         apart: bool,
-        /// It is made now or not at all, see [`Context::call_now`].
-        now: bool,
     },
     /// Make a link, and tell [`Handler::on_link`] how it went.
     Dial {

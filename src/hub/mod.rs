@@ -415,6 +415,8 @@ impl Hub {
         let encoding = match stream {
             Stream::Events => Encoding::EVENTS,
             Stream::Lines => Encoding::VALUES,
+            Stream::Envelopes => Encoding::ENVELOPE_LINES,
+            Stream::Poll { .. } => Encoding::ITEMS,
         };
         self.open_encoded(link, route, encoding)
     }

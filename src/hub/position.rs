@@ -37,6 +37,12 @@ pub struct Position {
 }
 
 impl Position {
+    /// Of a life that no channel has: offsets count from 1, and this is not the beginning of any.
+    pub(crate) const UNKNOWN: Self = Self {
+        epoch: 0,
+        offset: u64::MAX,
+        tag: 0,
+    };
     /// The longest text of one.
     pub const TEXT_BYTES_MAX: usize = 8 + 1 + 20 + 1 + 8;
 

@@ -225,6 +225,18 @@ impl Hub {
         message: Message<'_>,
         but: Option<u32>,
     ) -> Result<Published, PublishError> {
+        self.publish_event(space, names, None, message, but)
+    }
+
+    /// As [`publish`](Self::publish), called something.
+    pub(crate) fn publish_event(
+        &mut self,
+        space: Space,
+        names: &[&str],
+        event: Option<&str>,
+        message: Message<'_>,
+        but: Option<u32>,
+    ) -> Result<Published, PublishError> {
         for name in names {
             check_internal_name(name).map_err(PublishError::Name)?;
         }
@@ -255,8 +267,13 @@ impl Hub {
             let frame = *frame.get_or_insert_with(|| {
                 self.turn_frames += 1;
                 self.turn_bytes += message.len();
-                self.frames
-                    .insert_publication(epoch, slow, |out| ws::encode_message(out, message, None))
+                let frame = self
+                    .frames
+                    .insert_publication(epoch, slow, |out| ws::encode_message(out, message, None));
+                if let Some(event) = event {
+                    self.frames.name(frame, event);
+                }
+                frame
             });
             if is_given_again {
                 self.frames.note_kept(frame, previous);

@@ -432,7 +432,7 @@ impl Hub {
             outbox.missed = 0;
         }
         let how = self.encoding_of(index);
-        if how == Encoding::VALUES {
+        if !how.has_last_word() {
             self.mark_dirty(index);
         } else {
             self.push_raw(index, |out| Encoder::encode_close(out, code, reason, how));

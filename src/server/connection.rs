@@ -29,6 +29,7 @@ use crate::ws::{Closing, WebSocket};
 
 use super::bucket::Bucket;
 use super::links::Linked;
+use super::polls::Poll;
 use super::upstream::Upstream;
 use super::wheel::Tick;
 
@@ -130,7 +131,7 @@ pub(crate) struct Open {
     pub(crate) route: u16,
     pub(crate) closing: Closing,
     /// While open: when a ping of ours went out that no byte has answered yet (0: there is none); on a response, when
-    /// something went out to show that it has not ended, of which nothing was taken yet.
+    /// something went out to show that it has not ended, of which nothing was taken yet; of a poll, when it began.
     /// Afterwards: when the closing handshake began.
     pub(crate) since: Tick,
     /// Nothing is read until the outbox has drained.
@@ -149,6 +150,8 @@ pub(crate) enum Wire {
     Values,
     /// The body of a response, and nothing in the other direction.
     Response,
+    /// Nothing yet: there will be one answer ([`Extra::poll`]).
+    Poll,
 }
 
 /// What a connection needs only while something is going on. It goes when it has nothing left to say.
@@ -171,6 +174,8 @@ pub(crate) struct Extra {
     pub(crate) backlog: Vec<u8>,
     /// What cuts the stream, if it carries values.
     pub(crate) values: Option<Box<Values>>,
+    /// The request that it is, if it is one.
+    pub(crate) poll: Option<Box<Poll>>,
     /// Bytes of this connection that are counted into the memory budget.
     pub(crate) accounted: u32,
 }
@@ -275,6 +280,7 @@ impl Open {
             && extra.first_due == 0
             && extra.accounted == 0
             && extra.values.is_none()
+            && extra.poll.is_none()
         {
             self.extra = None;
         }

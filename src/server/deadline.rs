@@ -114,13 +114,17 @@ impl Core {
                     return Some(next.min(after(open.since, s.close_flush_timeout_ms)));
                 }
                 let grant = self.hub.grant_due_ms(open.session).map(tick_after);
+                let route = &self.routes[open.route as usize].settings;
+                if open.wire == Wire::Poll {
+                    let due = after(open.since, route.poll_timeout_ms);
+                    return Some(grant.map_or(due, |grant| grant.min(due)));
+                }
                 if open.held {
                     return grant; // It is we who do not listen. Its time begins again when it is released.
                 }
-                let route = &self.routes[open.route as usize].settings;
                 let ask_after_ms = match open.wire {
                     Wire::Frames => route.ping_after_ms,
-                    Wire::Values => 0,
+                    Wire::Values | Wire::Poll => 0,
                     Wire::Response => route.stream_keep_alive_ms,
                 };
                 let silence = if ask_after_ms == 0 {

@@ -32,7 +32,10 @@ impl Open {
         let extra = |extra: &Extra| {
             let pong = extra.pong.as_ref().map_or(0, |pong| pong.capacity());
             let values = extra.values.as_ref();
-            extra.backlog.capacity() + pong + values.map_or(0, |values| values.buffered_bytes())
+            extra.backlog.capacity()
+                + pong
+                + values.map_or(0, |values| values.buffered_bytes())
+                + extra.poll.as_ref().map_or(0, |poll| poll.held_bytes())
         };
         self.ws.buffered_bytes() + self.extra.as_deref().map_or(0, extra)
     }

@@ -11,6 +11,7 @@
 //! | `open.rs` | WebSocket events, replies, flushing, closing |
 //! | `streams.rs` | sessions on a stream of JSON values |
 //! | `responses.rs` | sessions on a response that does not end |
+//! | `polls.rs` | sessions that are over with their first messages |
 //! | `memory.rs` | the memory budget: what is counted, and who is cut |
 //! | `deadline.rs`, `wheel.rs` | time-outs and the wheel that wakes for them |
 //! | `calls.rs`, `upstream.rs` | HTTP requests to applications: order, connections, answers |
@@ -45,6 +46,7 @@ mod lines;
 mod links;
 mod memory;
 mod open;
+mod polls;
 #[cfg(feature = "process")]
 mod processes;
 mod proxies;

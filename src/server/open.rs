@@ -44,7 +44,8 @@ impl Core {
         let Phase::Open(open) = &mut connection.phase else {
             return (Fate::Keep, 0);
         };
-        let may_call = self.routes[open.route as usize].calls && open.wire != Wire::Response;
+        let hears = matches!(open.wire, Wire::Frames | Wire::Values);
+        let may_call = self.routes[open.route as usize].calls && hears;
         if may_call && self.is_call_load_above(100) {
             self.hold(open, connection.generation);
         }
@@ -105,6 +106,7 @@ impl Core {
             Wire::Frames => {}
             Wire::Values => return self.consume_stream(connection, data),
             Wire::Response => return self.consume_nothing(connection, data),
+            Wire::Poll => return self.consume_ahead(connection, data),
         }
         let mut open: &mut Open = open;
         let mut pong_expected = open.closing.is_open() && std::mem::take(&mut open.since) != 0;
@@ -341,6 +343,9 @@ impl Core {
             if open.wire != Wire::Frames {
                 // A stream waits for no answer: it ends when all is written.
                 open.closing.receive();
+                if let Some(poll) = open.extra.as_mut().and_then(|extra| extra.poll.as_mut()) {
+                    poll.close(code, reason);
+                }
             }
         }
     }
@@ -396,7 +401,7 @@ impl Core {
     }
 
     /// Tells the handler, once.
-    fn end_session(
+    pub(super) fn end_session(
         &mut self,
         session: u32,
         route: u16,
@@ -455,6 +460,9 @@ impl Core {
         let Some((session, route)) = connection.session() else {
             return Fate::Keep;
         };
+        if matches!(&connection.phase, Phase::Open(open) if open.wire == Wire::Poll) {
+            return self.answer_poll(connection, false);
+        }
         // One publication, nothing before it and nothing else on anybody's mind: most flushes are this.
         if connection.writable
             && connection.is_calm()
@@ -619,6 +627,9 @@ impl Core {
         };
         if self.ends_with_its_grant(open) {
             return Fate::Keep;
+        }
+        if open.wire == Wire::Poll {
+            return self.answer_poll(connection, true);
         }
         let settings = &self.routes[open.route as usize].settings;
         let (grace, message) = (settings.ping_grace_ms, settings.message_timeout_ms);

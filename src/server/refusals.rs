@@ -82,12 +82,7 @@ impl Core {
 
     /// Whether one more opening handshake is taken. The connection becomes the client's for whom it is made.
     pub(super) fn admit(&mut self, http: &Http, account: &mut u32) -> Result<(), Refusal> {
-        if self.drain.is_some() {
-            return Err(self.draining());
-        }
-        if self.is_short_of_memory() {
-            return Err(self.short_of_memory());
-        }
+        self.admit_poll()?;
         if http.client != http.peer {
             self.hand_over(account, http.client)?;
         }
@@ -95,6 +90,17 @@ impl Core {
             None => Ok(()),
             Some(over) => self.refuse_address(http.client, over),
         }
+    }
+
+    /// Whether one more poll is taken. There is one for each few messages, so they are no handshakes and have no rate.
+    pub(super) fn admit_poll(&mut self) -> Result<(), Refusal> {
+        if self.drain.is_some() {
+            return Err(self.draining());
+        }
+        if self.is_short_of_memory() {
+            return Err(self.short_of_memory());
+        }
+        Ok(())
     }
 
     /// The connection is a client's now and no longer its proxy's.

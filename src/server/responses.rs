@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use super::connection::{Connection, Fate, Http, Incoming, Open, Phase, Stage, Wire};
+use super::polls::CURSOR;
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
@@ -32,6 +33,9 @@ impl Core {
         incoming: &Incoming,
         stream: Stream,
     ) {
+        if let Stream::Poll { waits } = stream {
+            return self.begin_poll(connection, key, incoming, waits);
+        }
         let Phase::Http(http) = &mut connection.phase else {
             return;
         };
@@ -47,36 +51,23 @@ impl Core {
         if let Err(refusal) = self.admit(http, &mut connection.account) {
             return self.refuse_for(http, head, &refusal);
         }
-        let session = self.hub.open_for_stream(key, route, stream);
-        if let Some(grant) = &incoming.grant
-            && let Err(why) = self.hub.admit(session, Arc::clone(grant))
-        {
-            self.hub.remove(session);
-            let response = Response::problem(503, &why.to_string());
-            return self.refuse(http, head, response, "user_channel", None);
-        }
-        let request = Request {
-            head,
-            body: &incoming.body,
-            params: &incoming.params,
-            peer: http.client,
-            grant: incoming.grant.as_deref(),
-        };
-        let entry = &mut self.routes[route as usize];
-        let mut cx = Context::new(&mut self.hub, route, Some(session));
-        let accept = match entry.handler.on_upgrade(&mut cx, &request) {
-            Upgrade::Accept(accept) => accept,
-            Upgrade::Refuse(response) => {
-                return self.refuse_by_handler(http, head, session, response);
-            }
+        let Some((session, accept)) = self.let_in(http, key, incoming, stream) else {
+            return;
         };
         self.hub.metrics.streams_total += 1;
         let mut first = http.unwritten().to_vec();
+        let begins = accept.headers.iter().find(|(name, _)| name == CURSOR);
+        let begins = begins.map(|(_, tag)| tag.trim_matches('"').to_owned());
         self.push_head(&mut first, &head_of(stream, accept));
         if stream == Stream::Events {
-            // Before anything else, so that it holds for the first reconnection too.
+            // Before anything else, so that it holds for the first reconnection too. An event without data is not
+            // dispatched, but its id is remembered (WHATWG HTML §9.2.6).
             let ms = self.routes[route as usize].settings.stream_retry_ms;
-            first.extend_from_slice(format!("retry: {ms}\n\n").as_bytes());
+            first.extend_from_slice(format!("retry: {ms}\n").as_bytes());
+            if let Some(begins) = begins {
+                first.extend_from_slice(format!("id: {begins}\n").as_bytes());
+            }
+            first.push(b'\n');
         }
         self.hub.begin_replies(session);
         self.hub.reply_with(|out| out.extend_from_slice(&first));
@@ -96,6 +87,42 @@ impl Core {
         });
         let mut cx = Context::new(&mut self.hub, route, Some(session));
         self.routes[route as usize].handler.on_open(&mut cx);
+    }
+
+    /// A session for a request, if its handler wants one; if not, the request is answered.
+    pub(super) fn let_in(
+        &mut self,
+        http: &mut Http,
+        key: u32,
+        incoming: &Incoming,
+        stream: Stream,
+    ) -> Option<(u32, Accept)> {
+        let (head, route) = (&incoming.head, incoming.route);
+        let session = self.hub.open_for_stream(key, route, stream);
+        if let Some(grant) = &incoming.grant
+            && let Err(why) = self.hub.admit(session, Arc::clone(grant))
+        {
+            self.hub.remove(session);
+            let response = Response::problem(503, &why.to_string());
+            self.refuse(http, head, response, "user_channel", None);
+            return None;
+        }
+        let request = Request {
+            head,
+            body: &incoming.body,
+            params: &incoming.params,
+            peer: http.client,
+            grant: incoming.grant.as_deref(),
+        };
+        let entry = &mut self.routes[route as usize];
+        let mut cx = Context::new(&mut self.hub, route, Some(session));
+        match entry.handler.on_upgrade(&mut cx, &request) {
+            Upgrade::Accept(accept) => Some((session, accept)),
+            Upgrade::Refuse(response) => {
+                self.refuse_by_handler(http, head, session, response);
+                None
+            }
+        }
     }
 
     /// A handler does not want a session that was opened for it.

@@ -165,6 +165,8 @@ pub struct RouteSettings {
     /// How often a response that does not end says that it has not, in milliseconds; 0: never. Proxies give up after 30
     /// to 60 s of silence. Whoever has taken none of it after `ping_grace_ms` is dropped.
     pub stream_keep_alive_ms: u64,
+    /// How long a poll waits for a message, in milliseconds: less than proxies wait for an answer.
+    pub poll_timeout_ms: u64,
     /// What a reader of server-sent events is told to wait before it comes back, in milliseconds.
     pub stream_retry_ms: u64,
     /// Which offered subprotocol is answered.
@@ -196,6 +198,7 @@ impl Default for RouteSettings {
             ping_after_ms: 25_000,
             ping_grace_ms: 10_000,
             stream_keep_alive_ms: 15_000,
+            poll_timeout_ms: 25_000,
             stream_retry_ms: 3_000,
             subprotocols: Subprotocols::EchoFirst,
             origins: Origins::Any,

@@ -3,6 +3,7 @@
 //! ```text
 //!   {"position":"4f1c2a90.2.0c33b8f4","previous":"4f1c2a90.1.7a0d55e1","data":{"temp":21}}     JSON goes in as it came
 //!   {"position":"…","previous":"…","text":"hello"}                                              other text
+//!   {"position":"…","previous":"…","event":"goal","text":"1:0"}                          one that has a name
 //!   {"position":"…","base64":"AAECAw=="}                          bytes; and the first publication of its channel's life
 //! ```
 
@@ -10,21 +11,34 @@ use super::About;
 use crate::values::{is_value, write_string};
 use crate::ws::{self, OpCode};
 
-/// Writes the envelope of a message over `out`, in one line.
-pub(super) fn write_envelope(out: &mut Vec<u8>, about: About, opcode: OpCode, payload: &[u8]) {
-    out.clear();
+/// Appends the envelope of a message, in one line. One that was not published stands nowhere.
+pub(super) fn append_envelope(
+    out: &mut Vec<u8>,
+    about: Option<About>,
+    event: Option<&str>,
+    opcode: OpCode,
+    payload: &[u8],
+) {
     out.reserve(payload.len() + 128);
-    out.extend_from_slice(b"{\"position\":\"");
-    about.position.append_to(out);
-    if about.previous.offset > 0 {
-        out.extend_from_slice(b"\",\"previous\":\"");
-        about.previous.append_to(out);
+    out.push(b'{');
+    if let Some(About { position, previous }) = about {
+        out.extend_from_slice(POSITION);
+        position.append_to(out);
+        if previous.offset > 0 {
+            out.extend_from_slice(b"\",\"previous\":\"");
+            previous.append_to(out);
+        }
+        out.extend_from_slice(b"\",");
     }
-    out.push(b'"');
+    if let Some(event) = event {
+        out.extend_from_slice(b"\"event\":");
+        write_string(out, event);
+        out.push(b',');
+    }
     let text = std::str::from_utf8(payload).ok();
     match text.filter(|_| opcode == OpCode::Text) {
         Some(text) if is_value(payload) => {
-            out.extend_from_slice(b",\"data\":");
+            out.extend_from_slice(b"\"data\":");
             // Line feeds in JSON stand between its tokens only.
             out.extend(
                 text.bytes()
@@ -32,16 +46,27 @@ pub(super) fn write_envelope(out: &mut Vec<u8>, about: About, opcode: OpCode, pa
             );
         }
         Some(text) => {
-            out.extend_from_slice(b",\"text\":");
+            out.extend_from_slice(b"\"text\":");
             write_string(out, text);
         }
         None => {
-            out.extend_from_slice(b",\"base64\":\"");
+            out.extend_from_slice(b"\"base64\":\"");
             ws::append_base64(out, payload);
             out.push(b'"');
         }
     }
     out.push(b'}');
+}
+
+/// How every envelope of a publication begins, behind its brace.
+const POSITION: &[u8] = b"\"position\":\"";
+
+/// The position that an envelope says, if it is one of a publication.
+pub(super) fn position_in(envelope: &[u8]) -> Option<&str> {
+    let text = envelope.strip_prefix(b"{")?;
+    let text = text.strip_prefix(POSITION)?;
+    let end = text.iter().position(|b| *b == b'"')?;
+    std::str::from_utf8(text.get(..end)?).ok()
 }
 
 #[cfg(test)]
@@ -59,8 +84,9 @@ mod tests {
             position: position(offset, 2),
             previous: position(offset - 1, 1),
         };
-        let mut out = b"what was there before".to_vec();
-        write_envelope(&mut out, about, opcode, payload);
+        let mut out = Vec::new();
+        append_envelope(&mut out, Some(about), None, opcode, payload);
+        assert_eq!(position_in(&out), Some(&*about.position.to_string()));
         String::from_utf8(out).expect("JSON is UTF-8")
     }
 

@@ -2,6 +2,7 @@
 //!
 //! | part | from |
 //! | --- | --- |
+//! | `id: POSITION` | where a publication stands: the browser says it when it comes back (`Last-Event-ID`) |
 //! | `event: NAME` | the publication's name, if it has one; `binary` for a binary message without |
 //! | `data: …`, once for each line | the text; a binary message in base64 |
 //! | a blank line | always: it is what makes the browser dispatch the event |
@@ -9,7 +10,8 @@
 //! CR, LF and CRLF end a line of the stream, so a text is cut at all three and arrives with LF in their place. A text
 //! without anything is one `data:` without anything, which is dispatched too.
 
-use crate::ws::OpCode;
+use super::Position;
+use crate::ws::{self, OpCode};
 
 /// What stands in for an event's name where a message is binary, because `data` is text.
 const BINARY: &str = "binary";
@@ -21,9 +23,20 @@ const CLOSE: &str = "close";
 pub(super) const COMMENT: &[u8] = b":\n\n";
 
 /// Appends one event.
-pub(super) fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], name: Option<&str>) {
+pub(super) fn append(
+    out: &mut Vec<u8>,
+    position: Option<Position>,
+    name: Option<&str>,
+    opcode: OpCode,
+    payload: &[u8],
+) {
     let is_text = opcode == OpCode::Text;
     out.reserve(payload.len() + 16);
+    if let Some(position) = position {
+        out.extend_from_slice(b"id: ");
+        position.append_to(out);
+        out.push(b'\n');
+    }
     if let Some(name) = name.or((!is_text).then_some(BINARY)) {
         field(out, "event", name.as_bytes());
     }
@@ -31,7 +44,7 @@ pub(super) fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], name: Op
         encode_lines(out, payload);
     } else {
         out.extend_from_slice(b"data: ");
-        encode_base64(out, payload);
+        ws::append_base64(out, payload);
         out.push(b'\n');
     }
     out.push(b'\n');
@@ -47,7 +60,7 @@ pub(super) fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
             .filter(|c| !c.is_control() && !matches!(c, '"' | '\\')),
     );
     data.push_str("\"}");
-    encode(out, OpCode::Text, data.as_bytes(), Some(CLOSE));
+    append(out, None, Some(CLOSE), OpCode::Text, data.as_bytes());
 }
 
 fn encode_lines(out: &mut Vec<u8>, mut text: &[u8]) {
@@ -73,22 +86,6 @@ fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'\n');
 }
 
-/// RFC 4648 §4, with padding.
-fn encode_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for three in bytes.chunks(3) {
-        let mut word = 0_u32;
-        for at in 0..3 {
-            word = word << 8 | u32::from(three.get(at).copied().unwrap_or(0));
-        }
-        for at in 0..4 {
-            let sextet = (word >> (18 - 6 * at)) as usize & 63;
-            let is_there = at <= three.len();
-            out.push(if is_there { ALPHABET[sextet] } else { b'=' });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -96,7 +93,7 @@ mod tests {
 
     fn event(payload: &str, name: Option<&str>) -> String {
         let mut out = Vec::new();
-        encode(&mut out, OpCode::Text, payload.as_bytes(), name);
+        append(&mut out, None, name, OpCode::Text, payload.as_bytes());
         String::from_utf8(out).unwrap()
     }
 
@@ -117,6 +114,10 @@ mod tests {
             assert_eq!(event(text, None), expected, "{text:?}");
         }
         assert_eq!(event("x", Some("goal")), "event: goal\ndata: x\n\n");
+        let position = "4f1c2a90.17.7a0d55e1".parse().ok();
+        let mut out = Vec::new();
+        append(&mut out, position, None, OpCode::Text, b"x");
+        assert_eq!(out, b"id: 4f1c2a90.17.7a0d55e1\ndata: x\n\n");
     }
 
     #[test]
@@ -132,12 +133,12 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ] {
             let mut out = Vec::new();
-            encode(&mut out, OpCode::Binary, bytes.as_bytes(), None);
+            append(&mut out, None, None, OpCode::Binary, bytes.as_bytes());
             let expected = format!("event: binary\ndata: {text}\n\n");
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
         let mut out = Vec::new();
-        encode(&mut out, OpCode::Binary, &[0xFB, 0xFF], Some("raw"));
+        append(&mut out, None, Some("raw"), OpCode::Binary, &[0xFB, 0xFF]);
         assert_eq!(out, b"event: raw\ndata: +/8=\n\n");
     }
 
