@@ -190,7 +190,7 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 10] = [
     "limits",
     "log",
     "calls",
@@ -200,7 +200,6 @@ const TABLES: [&str; 11] = [
     "echo",
     "tapr",
     "jsonrpc",
-    "apigw",
     "process",
 ];
 const LISTS: [&str; 3] = ["listener", "route", KEY];

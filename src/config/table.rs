@@ -7,7 +7,7 @@ pub(super) mod macros;
 
 use std::path::PathBuf;
 
-use self::macros::{choice, list, number, switch};
+use self::macros::{choice, list, number, route_ms, switch};
 use super::Sandbox;
 use super::dialects::Options;
 use super::value::{Kind, Value};
@@ -318,10 +318,6 @@ pub(crate) fn route_settings() -> impl Iterator<Item = &'static Setting<RouteVal
     let all = ROUTE.iter();
     #[cfg(feature = "process")]
     let all = all.chain(super::processes::SETTINGS);
-    #[cfg(feature = "apigw")]
-    let all = all.chain(super::apis::SETTINGS);
-    #[cfg(feature = "jsonrpc")]
-    let all = all.chain(super::nodes::SETTINGS);
     all
 }
 
@@ -421,20 +417,8 @@ const ROUTE: &[Setting<RouteValues>] = &[
             fits
         },
     },
-    number!(
-        "limits",
-        "message_timeout_ms",
-        1,
-        MS,
-        settings.message_timeout_ms
-    ),
-    number!(
-        "limits",
-        "first_command_timeout_ms",
-        0,
-        MS,
-        settings.first_command_timeout_ms
-    ),
+    route_ms!(message_timeout_ms, 1),
+    route_ms!(first_command_timeout_ms, 0),
     number!(
         "limits",
         "messages_per_second",
@@ -514,16 +498,11 @@ const ROUTE: &[Setting<RouteValues>] = &[
         COUNT,
         settings.session.subscriptions_max
     ),
-    number!("limits", "ping_after_ms", 0, MS, settings.ping_after_ms),
-    number!("limits", "ping_grace_ms", 1, MS, settings.ping_grace_ms),
-    number!(
-        "limits",
-        "stream_keep_alive_ms",
-        0,
-        MS,
-        settings.stream_keep_alive_ms
-    ),
-    number!("limits", "stream_retry_ms", 0, MS, settings.stream_retry_ms),
+    route_ms!(ping_after_ms, 0),
+    route_ms!(ping_grace_ms, 1),
+    route_ms!(stream_keep_alive_ms, 0),
+    route_ms!(stream_retry_ms, 0),
+    route_ms!(poll_timeout_ms, 0),
     Setting {
         section: "limits",
         name: "drain_code",
@@ -583,6 +562,7 @@ const ROUTE: &[Setting<RouteValues>] = &[
         options.pubsub.channels_max
     ),
     number!("pubsub", "batch_max", 1, 100_000, options.pubsub.batch_max),
+    switch!("pubsub", "nchan_statuses", options.pubsub.nchan_statuses),
     switch!("chat", "presence", options.chat.presence),
     switch!("echo", "retype_utf8", options.echo.retype_utf8),
     Setting {
@@ -630,4 +610,74 @@ const ROUTE: &[Setting<RouteValues>] = &[
         "control_from_anywhere",
         options.tapr.control_from_anywhere
     ),
+    #[cfg(feature = "jsonrpc")]
+    list!("jsonrpc", "upstream", Kind::List, options.jsonrpc_upstream),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "call_timeout_ms",
+        1,
+        MS,
+        options.jsonrpc.call_timeout_ms
+    ),
+    #[cfg(feature = "jsonrpc")]
+    number!("jsonrpc", "linger_ms", 0, MS, options.jsonrpc.linger_ms),
+    #[cfg(feature = "jsonrpc")]
+    number!("jsonrpc", "away_ms_max", 0, MS, options.jsonrpc.away_ms_max),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "in_flight_max",
+        1,
+        COUNT,
+        options.jsonrpc.in_flight_max
+    ),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "calls_per_second",
+        0,
+        COUNT,
+        options.jsonrpc.calls_per_second
+    ),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "calls_burst",
+        1,
+        COUNT,
+        options.jsonrpc.calls_burst
+    ),
+    #[cfg(feature = "jsonrpc")]
+    number!("jsonrpc", "feeds_max", 1, COUNT, options.jsonrpc.feeds_max),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "batch_max",
+        1,
+        100_000,
+        options.jsonrpc.batch_max
+    ),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "batch_bytes_max",
+        1,
+        BYTES,
+        options.jsonrpc.batch_bytes_max
+    ),
+    #[cfg(feature = "jsonrpc")]
+    list!("jsonrpc", "allow", Kind::List, options.jsonrpc.allow),
+    #[cfg(feature = "jsonrpc")]
+    list!("jsonrpc", "deny", Kind::List, options.jsonrpc.deny),
+    #[cfg(feature = "jsonrpc")]
+    number!(
+        "jsonrpc",
+        "gap_heads_max",
+        0,
+        1000,
+        options.jsonrpc.gap_heads_max
+    ),
+    #[cfg(feature = "jsonrpc")]
+    switch!("jsonrpc", "head_number", options.jsonrpc.head_number),
 ];

@@ -5,7 +5,6 @@
 #[path = "../program/mod.rs"]
 mod program;
 
-mod apigw;
 mod gateway;
 mod permissions;
 

@@ -7,7 +7,6 @@
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `grants.rs` | keys that allow some things and not others |
 //! | `limits.rs` | each limit at n and n + 1 |
-//! | `apigw.rs` | the API gateway: back ends that are away, connections that are told to go |
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
@@ -15,6 +14,7 @@
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `mixtures.rs` | sessions whose channels have policies of their own |
 //! | `streams.rs` | streams of values; texts that differ in one place |
+//! | `polls.rs` | channels by plain HTTP: polls, and streams that go on where they were |
 //! | `responses.rs` | server-sent events and lines: responses that do not end |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
@@ -25,7 +25,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod apigw;
 mod app;
 mod callbacks;
 mod closing;
@@ -42,6 +41,7 @@ mod limits;
 mod links;
 mod memory;
 mod mixtures;
+mod polls;
 mod proxies;
 mod responses;
 mod slow;

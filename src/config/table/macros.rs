@@ -14,6 +14,19 @@ macro_rules! number {
     };
 }
 
+/// A time of routes, which is called like its field.
+macro_rules! route_ms {
+    ($name:ident, $min:literal) => {
+        Setting {
+            section: "limits",
+            name: stringify!($name),
+            kind: Kind::Number($min, MS),
+            get: |s| Value::number(s.settings.$name),
+            set: |s, value| value.store(&mut s.settings.$name),
+        }
+    };
+}
+
 macro_rules! switch {
     ($section:literal, $name:literal, $($field:tt)+) => {
         Setting {
@@ -60,4 +73,4 @@ macro_rules! choice {
     };
 }
 
-pub(in crate::config) use {choice, list, number, switch};
+pub(in crate::config) use {choice, list, number, route_ms, switch};

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::wanted::{Wanted, wanted};
 use crate::dialect::members::push_string;
-use crate::hub::{Joined, Request, Start};
+use crate::hub::{Context, Joined, Position, Request, Start, Stream};
 use crate::token::Action;
 
 /// Where a subscriber wants to begin, as its query says.
@@ -12,17 +13,31 @@ pub(super) struct Begin {
     pub(super) start: Start,
     /// It wants to know where publications stand.
     pub(super) wants_positions: bool,
+    /// It is over with the first messages.
+    polls: bool,
 }
 
 impl Begin {
-    /// `since=POSITION`, `rewind=N`, `rewind=30s`, `rewind=all`; `positions`.
+    /// `since=POSITION`, `rewind=N`, `rewind=30s`, `rewind=all`; `positions`. One who `comes_back` by plain HTTP says it in a
+    /// header, and that counts, because the URL is still the one of the first time.
     ///
     /// # Errors
     /// What is wrong with it, never what it says.
-    pub(super) fn read(request: &Request<'_>) -> Result<Self, String> {
+    pub(super) fn read(request: &Request<'_>, comes_back: bool) -> Result<Self, String> {
+        let wanted = comes_back.then(|| wanted(request));
+        let polls = matches!(wanted, Some(Wanted::Stream(Stream::Poll { .. })));
+        if let Some(seen) = comes_back.then(|| last_seen(request)).flatten() {
+            return Ok(Self {
+                start: Start::Position(seen),
+                wants_positions: true,
+                polls,
+            });
+        }
         let since = request.query("since");
         let rewind = request.query("rewind");
-        let wants_positions = since.is_some() || request.query("positions").is_some();
+        let wants_positions = since.is_some()
+            || request.query("positions").is_some()
+            || wanted == Some(Wanted::Stream(Stream::Envelopes));
         let start = match (since, rewind) {
             (None, None) => Start::Now,
             (Some(_), Some(_)) => {
@@ -38,11 +53,10 @@ impl Begin {
         Ok(Self {
             start,
             wants_positions,
+            polls,
         })
     }
-}
 
-impl Begin {
     /// What one has to be allowed for it. What was missed since a position belongs to the subscription; what was said
     /// before one came does not.
     pub(super) fn actions(self) -> &'static [Action] {
@@ -51,6 +65,46 @@ impl Begin {
             Start::Newest(_) | Start::Age(_) | Start::All => &[Action::Subscribe, Action::History],
         }
     }
+
+    /// Whether it is told where it stands, so that it can go on from there. Without a history a poll begins anew each
+    /// time: its channel may end with its answer, and every position would be one of another life.
+    pub(super) fn has_cursor(&self, cx: &Context<'_>, channel: &str) -> bool {
+        !self.polls || cx.keeps(channel)
+    }
+
+    /// Where to begin in a channel as it is now. One that keeps publications and has had none ends with its last
+    /// subscriber, and begins anew with the next one: whoever stands at the beginning of a life that is over has missed
+    /// nothing of it, and of this one what is not kept any more.
+    pub(super) fn start_in(&self, cx: &mut Context<'_>, channel: &str) -> Start {
+        if !self.has_cursor(cx, channel) {
+            return Start::Now;
+        }
+        let Start::Position(seen) = self.start else {
+            return self.start;
+        };
+        if seen.offset > 0 || !cx.keeps(channel) {
+            return self.start;
+        }
+        match cx.history(channel, Start::All, 0) {
+            None => Start::Now,
+            Some(kept) if kept.after.offset == 0 => Start::All,
+            Some(_) => self.start,
+        }
+    }
+}
+
+/// What a browser says that comes back for events (`Last-Event-ID`), or a client that asks whether there is something new
+/// (`If-None-Match`, RFC 9110 §13.1.2). If we have never said that, it is from another life: there is a gap, and no reason
+/// to refuse, which an `EventSource` would take as final.
+fn last_seen(request: &Request<'_>) -> Option<Position> {
+    let seen = request
+        .header("Last-Event-ID")
+        .map(str::to_owned)
+        .or_else(|| request.query("lastEventId"))
+        .or_else(|| request.header("If-None-Match").map(str::to_owned))
+        .filter(|seen| !seen.is_empty())?;
+    let tag = seen.trim().trim_start_matches("W/").trim_matches('"');
+    Some(tag.parse().unwrap_or(Position::UNKNOWN))
 }
 
 /// `10`, `30s`, `5m`, `1h`, `all`.

@@ -6,7 +6,7 @@
 //! | … `?rewind=10`, `30s`, `all` | first those that the channel keeps: so many, so old at most, all |
 //! | … `?positions` | in envelopes that say where each stands, behind `{"type":"subscribed",…}` |
 //! | … `?since=POSITION` | likewise, and first those behind that position: `"recovered":true`, or `false` and a gap marker |
-//! | `POST /ch/{channel}`, any body | 200 `{"offset":1,"epoch":"8 hex","position":"…","receivers":2}` |
+//! | `POST /ch/{channel}`, any body | 200 (or 201 and 202, see [`PubSubOptions::nchan_statuses`]) `{"offset":1,"epoch":"8 hex","position":"…","receivers":2}` |
 //! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
 //! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
@@ -36,8 +36,8 @@ use super::permits::{Heard, hear_token, permit};
 use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
-    Accept, CloseInfo, Context, Handler, Locals, Position, PublishError, Published, Reply, Request,
-    SubscribeError, Upgrade, check_channel_name,
+    Accept, CloseInfo, Context, Handler, Joined, Locals, Position, PublishError, Published, Reply,
+    Request, Stream, SubscribeError, Upgrade, check_channel_name,
 };
 use crate::token::Action;
 use crate::ws::{CloseCode, Message};
@@ -55,6 +55,9 @@ pub struct PubSubOptions {
     pub channels_max: usize,
     /// Most publications in one batch. 1,000, for the same reason.
     pub batch_max: usize,
+    /// `POST` to a channel answers 201 if somebody was subscribed and 202 if nobody was, as nchan does. Off: 200, and the
+    /// body says how many there were.
+    pub nchan_statuses: bool,
 }
 
 impl Default for PubSubOptions {
@@ -63,6 +66,7 @@ impl Default for PubSubOptions {
             clients_publish: false,
             channels_max: 1000,
             batch_max: 1000,
+            nchan_statuses: false,
         }
     }
 }
@@ -100,13 +104,22 @@ impl PubSub {
         }
     }
 
-    fn publish_one(cx: &mut Context<'_>, request: &Request<'_>, channel: &str) -> Response {
-        match cx.publish(channel, message_of(request)) {
+    fn publish_one(&self, cx: &mut Context<'_>, request: &Request<'_>, channel: &str) -> Response {
+        let event = match event_of(request) {
+            Ok(event) => event,
+            Err(why) => return bad_request(cx, why),
+        };
+        match cx.publish_event(channel, event, message_of(request)) {
             Ok(published) => {
                 let mut json = String::from("{");
                 push_published(&mut json, published);
                 json.push('}');
-                Response::json(200, json)
+                let status = match (self.options.nchan_statuses, published.receivers) {
+                    (false, _) => 200,
+                    (true, 0) => 202,
+                    (true, _) => 201,
+                };
+                Response::json(status, json)
             }
             Err(why) => refusal(why),
         }
@@ -119,25 +132,27 @@ impl PubSub {
             Err(why) => return bad_request(cx, &why),
         };
         let each = || {
-            publications
-                .iter()
-                .flat_map(|p| p.channels.iter().map(|c| (&**c, &*p.text)))
+            publications.iter().flat_map(|p| {
+                p.channels
+                    .iter()
+                    .map(|c| (&**c, &*p.text, p.event.as_deref()))
+            })
         };
-        for (channel, _) in each() {
+        for (channel, ..) in each() {
             if let Err(refusal) = permit(cx, Action::Publish, channel) {
                 return refusal;
             }
         }
         let heard: Vec<usize> = each()
-            .filter(|(c, _)| cx.subscribers(c) > 0)
-            .map(|(_, text)| text.len())
+            .filter(|(c, ..)| cx.subscribers(c) > 0)
+            .map(|(_, text, _)| text.len())
             .collect();
         if let Err(why) = has_room(cx, &heard) {
             return unavailable(&why);
         }
         let mut json = String::from("{\"results\":[");
-        for (channel, text) in each() {
-            match cx.publish(channel, Message::Text(text)) {
+        for (channel, text, event) in each() {
+            match cx.publish_event(channel, event, Message::Text(text)) {
                 Ok(published) => {
                     json.push_str("{\"channel\":");
                     push_string(&mut json, channel);
@@ -159,25 +174,28 @@ impl PubSub {
     /// Everything the body asks for, checked.
     fn read<'a>(&self, body: &'a [u8]) -> Result<Vec<Publication<'a>>, String> {
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
-        let [batch, channel, channels, data] =
-            members::members(text, ["batch", "channel", "channels", "data"])
+        let [batch, channel, channels, data, event] =
+            members::members(text, ["batch", "channel", "channels", "data", "event"])
                 .map_err(|why| why.to_string())?;
         let Some(batch) = batch else {
-            return Ok(vec![self.publication(channel, channels, data)?]);
+            return Ok(vec![self.publication(channel, channels, data, event)?]);
         };
-        if channel.is_some() || channels.is_some() || data.is_some() {
-            return Err(
-                "beside \"batch\" there may be no \"channel\", \"channels\" or \"data\"".into(),
-            );
+        if [channel, channels, data, event].iter().any(Option::is_some) {
+            let why =
+                "beside \"batch\" there may be no \"channel\", \"channels\", \"data\" or \"event\"";
+            return Err(why.into());
         }
         let items =
             members::items(batch, self.options.batch_max).map_err(|why| no_list("batch", why))?;
         let mut publications: Vec<Publication<'_>> = Vec::with_capacity(items.len());
         let mut named = 0;
         for (at, item) in items.into_iter().enumerate() {
-            let publication = members::members(item.get(), ["channel", "channels", "data"])
-                .map_err(|why| why.to_string())
-                .and_then(|[channel, channels, data]| self.publication(channel, channels, data));
+            let publication =
+                members::members(item.get(), ["channel", "channels", "data", "event"])
+                    .map_err(|why| why.to_string())
+                    .and_then(|[channel, channels, data, event]| {
+                        self.publication(channel, channels, data, event)
+                    });
             let publication = publication.map_err(|why| format!("batch[{at}]: {why}"))?;
             named += publication.channels.len();
             if named > self.options.channels_max {
@@ -196,6 +214,7 @@ impl PubSub {
         channel: Option<&'a RawValue>,
         channels: Option<&'a RawValue>,
         data: Option<&'a RawValue>,
+        event: Option<&'a RawValue>,
     ) -> Result<Publication<'a>, String> {
         let channels = match (channel, channels) {
             (Some(one), None) => vec![one],
@@ -217,7 +236,19 @@ impl PubSub {
         } else {
             Cow::Borrowed(data.get())
         };
-        Ok(Publication { channels, text })
+        let event = match event.map(members::string) {
+            None => None,
+            Some(None) => return Err("\"event\" must be a string".into()),
+            Some(Some(event)) => {
+                check_event(&event).map_err(|why| format!("\"event\": {why}"))?;
+                Some(event)
+            }
+        };
+        Ok(Publication {
+            channels,
+            text,
+            event,
+        })
     }
 }
 
@@ -230,7 +261,8 @@ impl Handler for PubSub {
         if let Err(why) = check_channel_name(channel) {
             return Upgrade::refuse(400, &why.to_string());
         }
-        let begin = match Begin::read(request) {
+        let is_stream = cx.is_stream();
+        let begin = match Begin::read(request, is_stream) {
             Ok(begin) => begin,
             Err(why) => return Upgrade::refuse(400, &why),
         };
@@ -245,17 +277,26 @@ impl Handler for PubSub {
         if let Err(refusal) = permit_all(cx, begin.actions(), channel) {
             return Upgrade::Refuse(refusal);
         }
-        if let Err(why) = join(cx, channel, begin) {
-            return Upgrade::Refuse(unavailable(&why.to_string()));
-        }
+        let has_cursor = begin.has_cursor(cx, channel);
+        let joined = match join(cx, channel, begin) {
+            Ok(joined) => joined,
+            Err(why) => return Upgrade::Refuse(unavailable(&why.to_string())),
+        };
         if self.options.clients_publish {
             self.seats.insert(cx, seat());
         }
-        let page = cors::page_of(request).filter(|_| cx.is_stream());
-        Upgrade::Accept(Accept {
-            headers: page.into_iter().flat_map(cors::headers_for).collect(),
-            ..Accept::default()
-        })
+        let mut accept = Accept::default();
+        if is_stream {
+            if has_cursor {
+                let position = format!("\"{}\"", joined.position);
+                accept.headers.push(("ETag".into(), position.into()));
+            }
+            let page = cors::page_of(request);
+            accept
+                .headers
+                .extend(page.into_iter().flat_map(cors::headers_for));
+        }
+        Upgrade::Accept(accept)
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
@@ -320,12 +361,14 @@ impl PubSub {
             if let Err(refusal) = permit(cx, Action::Publish, channel) {
                 return refusal.into();
             }
-            return Self::publish_one(cx, request, channel).into();
+            return self.publish_one(cx, request, channel).into();
         }
         match wanted(request) {
+            // What would wait, or end, with the first message has no head of its own.
+            Wanted::Stream(Stream::Poll { .. }) if request.method() == "HEAD" => {}
             // It is asked again with its session; a HEAD has none.
             Wanted::Stream(stream) => {
-                let begin = match Begin::read(request) {
+                let begin = match Begin::read(request, true) {
                     Ok(begin) => begin,
                     Err(why) => return bad_request(cx, &why).into(),
                 };
@@ -359,12 +402,13 @@ struct Seat {
 }
 
 /// Subscribes, and says so to whoever wants to know where it stands.
-fn join(cx: &mut Context<'_>, channel: &str, begin: Begin) -> Result<(), SubscribeError> {
-    let joined = cx.subscribe_from(channel, begin.start)?;
+fn join(cx: &mut Context<'_>, channel: &str, begin: Begin) -> Result<Joined, SubscribeError> {
+    let start = begin.start_in(cx, channel);
+    let joined = cx.subscribe_from(channel, start)?;
     if begin.wants_positions && cx.want_envelopes() {
         cx.send_text(&subscribed(channel, joined));
     }
-    Ok(())
+    Ok(joined)
 }
 
 /// Whether the session, or the request, may do all of that.
@@ -387,10 +431,31 @@ pub(super) fn message_of<'a>(request: &Request<'a>) -> Message<'a> {
     }
 }
 
+/// What a request calls its publication, as nchan's publishers do.
+fn event_of<'a>(request: &Request<'a>) -> Result<Option<&'a str>, &'static str> {
+    let event = request.header("X-EventSource-Event");
+    event.map_or(Ok(()), check_event).map(|()| event)
+}
+
+/// Whether a line of a stream of events can hold this name.
+fn check_event(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > EVENT_BYTES_MAX {
+        Err("the name of an event has 1 to 64 bytes")
+    } else if name.contains(char::is_control) {
+        Err("the name of an event has no control characters")
+    } else {
+        Ok(())
+    }
+}
+
+/// The longest name of an event.
+const EVENT_BYTES_MAX: usize = 64;
+
 /// One `data` and where it goes.
 struct Publication<'a> {
     channels: Vec<Cow<'a, str>>,
     text: Cow<'a, str>,
+    event: Option<Cow<'a, str>>,
 }
 
 fn push_published(json: &mut String, published: Published) {

@@ -3,12 +3,14 @@
 //! | request | gets |
 //! | --- | --- |
 //! | `?info` | the channel's numbers |
+//! | `?poll`, `?poll=0` | what there is, at once or when there is something |
 //! | `Accept: text/event-stream` (`EventSource`) | server-sent events |
+//! | `Accept: application/x-ndjson` | a line of JSON for each message |
 //! | `Accept: application/json` | the channel's numbers |
 //! | `Accept: text/html` (a browser's address bar) | 426: this URL speaks WebSocket |
 //! | `Accept: text/plain` or `*/*` (`curl -N`), or nothing | a line for each message |
 //!
-//! The rows are tried from above; weights (`q=`) are not looked at, except that `q=0` is a no.
+//! Lines are of JSON too where the query says `since` or `positions`. The rows are tried from above; weights (`q=`) are not looked at, except that `q=0` is a no.
 
 use crate::hub::{Request, Stream};
 
@@ -24,15 +26,27 @@ pub(super) fn wanted(request: &Request<'_>) -> Wanted {
     if request.query("info").is_some() {
         return Wanted::Info;
     }
+    if let Some(poll) = request.query("poll") {
+        let waits = poll != "0";
+        return Wanted::Stream(Stream::Poll { waits });
+    }
+    let has_positions = ["since", "positions"]
+        .iter()
+        .any(|name| request.query(name).is_some());
+    let lines = Wanted::Stream(match has_positions {
+        true => Stream::Envelopes,
+        false => Stream::Lines,
+    });
     let Some(accept) = request.header("Accept") else {
-        return Wanted::Stream(Stream::Lines);
+        return lines;
     };
     let rows = [
         ("text/event-stream", Wanted::Stream(Stream::Events)),
+        ("application/x-ndjson", Wanted::Stream(Stream::Envelopes)),
         ("application/json", Wanted::Info),
         ("text/html", Wanted::WebSocket),
-        ("text/plain", Wanted::Stream(Stream::Lines)),
-        ("*/*", Wanted::Stream(Stream::Lines)),
+        ("text/plain", lines),
+        ("*/*", lines),
     ];
     let row = rows
         .iter()
