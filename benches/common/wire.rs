@@ -67,7 +67,7 @@ pub(crate) fn worker_with(
     headers: &[(&str, &str)],
 ) -> (Worker<Socket>, Vec<(usize, Wire)>) {
     let settings = WorkerSettings {
-        connections_max: connections,
+        connections_max: CONNECTIONS_MAX,
         ..WorkerSettings::default()
     };
     let mut worker = Worker::new(settings, Random::seeded(1));
@@ -77,23 +77,32 @@ pub(crate) fn worker_with(
     };
     let added = worker.route("/", On::Every, route, handler);
     assert_eq!(added, Ok(()));
-    let now = Now::new(1_000_000, 0);
-    let mut request = Vec::new();
-    let key = ws::client_key([1; 16]);
-    ws::write_request(&mut request, "bench", "/", &key, &[], headers);
     let mut wires = Vec::new();
     for _ in 0..connections {
-        let state = Rc::new(RefCell::new(State::default()));
-        let wire = Wire(state.clone());
-        let at = worker.accept(Socket(state), 0, Peer::Unix, now);
-        wire.send(&request);
-        worker.ready(at, true, true, false);
-        while worker.turn(now) {}
+        let (at, wire) = connect(&mut worker, headers);
         assert!(wire.take() > 100, "a 101 was written");
         wires.push((at, wire));
     }
     (worker, wires)
 }
+
+/// One more client, as far as it comes by itself.
+pub(crate) fn connect(worker: &mut Worker<Socket>, headers: &[(&str, &str)]) -> (usize, Wire) {
+    let now = Now::new(1_000_000, 0);
+    let mut request = Vec::new();
+    let key = ws::client_key([1; 16]);
+    ws::write_request(&mut request, "bench", "/", &key, &[], headers);
+    let state = Rc::new(RefCell::new(State::default()));
+    let wire = Wire(state.clone());
+    let at = worker.accept(Socket(state), 0, Peer::Unix, now);
+    wire.send(&request);
+    worker.ready(at, true, true, false);
+    while worker.turn(now) {}
+    (at, wire)
+}
+
+/// No bench opens more.
+const CONNECTIONS_MAX: usize = 20_000;
 
 impl io::Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
