@@ -6,6 +6,7 @@
 //! | `value.rs` | values as they are written |
 //! | `document.rs` | a TOML file as a tree with places |
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
+//! | `apis.rs` | back ends and keys of `apigw` (feature `apigw`) |
 //! | `channels.rs` | options for some channels |
 //! | `permissions.rs` | keys that allow some things: `[[key]]` |
 //! | `build.rs` | the record put together: listeners and routes, checked |
@@ -20,6 +21,8 @@
 //! The rule: other rooms never know where a setting came from. Their settings structs are filled here, and the
 //! defaults stay beside the fields.
 
+#[cfg(feature = "apigw")]
+mod apis;
 mod build;
 mod channels;
 mod dialects;
@@ -128,11 +131,13 @@ impl Config {
         }
     }
 
-    /// Host and port of every application and every node that is called.
+    /// Host and port of every application, node and back end that is called.
     pub fn applications(&self) -> impl Iterator<Item = (&str, u16)> {
         let targets = self.tapr.callback.iter();
         #[cfg(feature = "jsonrpc")]
         let targets = targets.chain(self.nodes_by_tcp());
+        #[cfg(feature = "apigw")]
+        let targets = targets.chain(self.back_ends());
         targets.map(|target: &Target| (target.host.as_str(), target.port))
     }
 
@@ -176,6 +181,8 @@ impl Config {
         let tapr = Tapr::new(self.tapr.clone());
         #[cfg(feature = "jsonrpc")]
         let mut gateways = nodes::Gateways::default();
+        #[cfg(feature = "apigw")]
+        let mut api_gateways = apis::ApiGateways::default();
         let mut server = Server::new().settings(self.worker.clone());
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
@@ -198,6 +205,10 @@ impl Config {
                 // Refused when it was read.
                 #[cfg(not(feature = "jsonrpc"))]
                 Dialect::JsonRpc => continue,
+                #[cfg(feature = "apigw")]
+                Dialect::ApiGateway => Box::new(api_gateways.of(&options.apigw)),
+                #[cfg(not(feature = "apigw"))]
+                Dialect::ApiGateway => continue,
                 #[cfg(feature = "process")]
                 Dialect::Process => match options.process_text.mode {
                     ProcessMode::PerConnection => {

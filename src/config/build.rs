@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "apigw")]
+use super::apis::{BACK_END_ANSWER_BYTES_MAX, calls_back_ends, read_apis};
 use super::dialects::{CONTROL, DEFAULT_ROUTES, Dialect, MAIN, Options, SECTIONS, TAPR};
 #[cfg(feature = "jsonrpc")]
 use super::nodes::{NODE_ANSWER_BYTES_MAX, calls_nodes, read_upstream};
@@ -66,6 +68,10 @@ pub(super) fn globals(record: &Record) -> Global {
         if let Some(written) = record.settings.get(setting.section, setting.name) {
             (setting.set)(&mut global, &written.value);
         }
+    }
+    #[cfg(feature = "apigw")]
+    if record.settings.get("calls", "answer_bytes_max").is_none() && calls_back_ends(record) {
+        global.worker.calls.answer_bytes_max = BACK_END_ANSWER_BYTES_MAX;
     }
     #[cfg(feature = "jsonrpc")]
     if record.settings.get("calls", "answer_bytes_max").is_none() && calls_nodes(record) {
@@ -430,6 +436,10 @@ impl Build<'_> {
         if record.dialect == Dialect::JsonRpc {
             read_upstream(&mut values.options, &mut wrong);
             values.options.jsonrpc.subscriptions_max = settings.session.subscriptions_max;
+        }
+        #[cfg(feature = "apigw")]
+        if record.dialect == Dialect::ApiGateway {
+            read_apis(&mut values.options, &mut wrong);
         }
         #[cfg(feature = "process")]
         if record.dialect == Dialect::Process {

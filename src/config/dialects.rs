@@ -39,6 +39,8 @@ pub enum Dialect {
     TaprDebug,
     /// A gateway in front of Ethereum nodes.
     JsonRpc,
+    /// A gateway between devices and HTTP back ends.
+    ApiGateway,
     /// What programs say.
     Process,
     /// `ok`.
@@ -53,7 +55,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::HieraChain,
         Self::HieraChainStatus,
         Self::HieraChainPublish,
@@ -66,6 +68,7 @@ impl Dialect {
         Self::TaprClose,
         Self::TaprDebug,
         Self::JsonRpc,
+        Self::ApiGateway,
         Self::Process,
         Self::Health,
         Self::Ready,
@@ -88,6 +91,7 @@ impl Dialect {
             Self::TaprClose => "tapr-close",
             Self::TaprDebug => "tapr-debug",
             Self::JsonRpc => "jsonrpc",
+            Self::ApiGateway => "apigw",
             Self::Process => "process",
             Self::Health => "health",
             Self::Ready => "ready",
@@ -121,6 +125,7 @@ impl Dialect {
                 | Self::Chat
                 | Self::Tapr
                 | Self::JsonRpc
+                | Self::ApiGateway
                 | Self::Process
         )
     }
@@ -178,6 +183,11 @@ impl Dialect {
                 settings.ping_grace_ms = 30_000;
                 settings.subprotocols = Subprotocols::None;
             }
+            // The dialect has a word of its own for who asks too much, and it comes before a close.
+            "apigw" => {
+                settings.messages_per_second = 500;
+                settings.messages_burst = 5000;
+            }
             // Lines are short and many. Of a log one wants the end: who is slow misses the middle, and is told.
             "process" => {
                 settings.session.outbox_frames_max = 16 << 10;
@@ -212,6 +222,7 @@ impl Dialect {
 /// The feature that a setting of a table needs and this build does not have.
 pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static str> {
     match (section, name) {
+        ("apigw", _) if !cfg!(feature = "apigw") => Some("apigw"),
         ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
         ("process", _) | ("", "exec" | "tail") if !cfg!(feature = "process") => Some("process"),
         _ => None,
@@ -219,13 +230,14 @@ pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static s
 }
 
 /// The tables that belong to a dialect.
-pub(crate) const SECTIONS: [&str; 7] = [
+pub(crate) const SECTIONS: [&str; 8] = [
     "hierachain",
     "pubsub",
     "chat",
     "echo",
     "tapr",
     "jsonrpc",
+    "apigw",
     "process",
 ];
 
@@ -244,6 +256,11 @@ pub(crate) struct Options {
     /// The nodes' URLs as they were written.
     #[cfg(feature = "jsonrpc")]
     pub(crate) jsonrpc_upstream: Vec<String>,
+    #[cfg(feature = "apigw")]
+    pub(crate) apigw: crate::dialect::ApiGatewayOptions,
+    /// Back ends and keys as they were written.
+    #[cfg(feature = "apigw")]
+    pub(crate) apigw_text: super::apis::ApigwText,
     #[cfg(feature = "process")]
     pub(crate) process: ProcessOptions,
     /// Command and mode as they were written.

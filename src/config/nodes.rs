@@ -6,8 +6,71 @@ use super::Config;
 use super::build::Wrong;
 use super::dialects::{Dialect, Options};
 use super::record::Record;
+use super::table::macros::{list, number, switch};
+use super::table::{BYTES, COUNT, MS, RouteValues, Setting};
+use super::value::{Kind, Value};
 use crate::dialect::{JsonRpc, JsonRpcEndpoint, JsonRpcEndpointError, JsonRpcOptions};
 use crate::hub::{LinkTarget, Target};
+
+/// The settings of a route in front of nodes.
+pub(super) const SETTINGS: &[Setting<RouteValues>] = &[
+    list!("jsonrpc", "upstream", Kind::List, options.jsonrpc_upstream),
+    number!(
+        "jsonrpc",
+        "call_timeout_ms",
+        1,
+        MS,
+        options.jsonrpc.call_timeout_ms
+    ),
+    number!("jsonrpc", "linger_ms", 0, MS, options.jsonrpc.linger_ms),
+    number!("jsonrpc", "away_ms_max", 0, MS, options.jsonrpc.away_ms_max),
+    number!(
+        "jsonrpc",
+        "in_flight_max",
+        1,
+        COUNT,
+        options.jsonrpc.in_flight_max
+    ),
+    number!(
+        "jsonrpc",
+        "calls_per_second",
+        0,
+        COUNT,
+        options.jsonrpc.calls_per_second
+    ),
+    number!(
+        "jsonrpc",
+        "calls_burst",
+        1,
+        COUNT,
+        options.jsonrpc.calls_burst
+    ),
+    number!("jsonrpc", "feeds_max", 1, COUNT, options.jsonrpc.feeds_max),
+    number!(
+        "jsonrpc",
+        "batch_max",
+        1,
+        100_000,
+        options.jsonrpc.batch_max
+    ),
+    number!(
+        "jsonrpc",
+        "batch_bytes_max",
+        1,
+        BYTES,
+        options.jsonrpc.batch_bytes_max
+    ),
+    list!("jsonrpc", "allow", Kind::List, options.jsonrpc.allow),
+    list!("jsonrpc", "deny", Kind::List, options.jsonrpc.deny),
+    number!(
+        "jsonrpc",
+        "gap_heads_max",
+        0,
+        1000,
+        options.jsonrpc.gap_heads_max
+    ),
+    switch!("jsonrpc", "head_number", options.jsonrpc.head_number),
+];
 
 /// As much as a node says at once on a link.
 pub(super) const NODE_ANSWER_BYTES_MAX: usize = 32 << 20;

@@ -190,7 +190,7 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "limits",
     "log",
     "calls",
@@ -200,6 +200,7 @@ const TABLES: [&str; 10] = [
     "echo",
     "tapr",
     "jsonrpc",
+    "apigw",
     "process",
 ];
 const LISTS: [&str; 3] = ["listener", "route", KEY];

@@ -318,6 +318,10 @@ pub(crate) fn route_settings() -> impl Iterator<Item = &'static Setting<RouteVal
     let all = ROUTE.iter();
     #[cfg(feature = "process")]
     let all = all.chain(super::processes::SETTINGS);
+    #[cfg(feature = "apigw")]
+    let all = all.chain(super::apis::SETTINGS);
+    #[cfg(feature = "jsonrpc")]
+    let all = all.chain(super::nodes::SETTINGS);
     all
 }
 
@@ -610,74 +614,4 @@ const ROUTE: &[Setting<RouteValues>] = &[
         "control_from_anywhere",
         options.tapr.control_from_anywhere
     ),
-    #[cfg(feature = "jsonrpc")]
-    list!("jsonrpc", "upstream", Kind::List, options.jsonrpc_upstream),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "call_timeout_ms",
-        1,
-        MS,
-        options.jsonrpc.call_timeout_ms
-    ),
-    #[cfg(feature = "jsonrpc")]
-    number!("jsonrpc", "linger_ms", 0, MS, options.jsonrpc.linger_ms),
-    #[cfg(feature = "jsonrpc")]
-    number!("jsonrpc", "away_ms_max", 0, MS, options.jsonrpc.away_ms_max),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "in_flight_max",
-        1,
-        COUNT,
-        options.jsonrpc.in_flight_max
-    ),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "calls_per_second",
-        0,
-        COUNT,
-        options.jsonrpc.calls_per_second
-    ),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "calls_burst",
-        1,
-        COUNT,
-        options.jsonrpc.calls_burst
-    ),
-    #[cfg(feature = "jsonrpc")]
-    number!("jsonrpc", "feeds_max", 1, COUNT, options.jsonrpc.feeds_max),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "batch_max",
-        1,
-        100_000,
-        options.jsonrpc.batch_max
-    ),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "batch_bytes_max",
-        1,
-        BYTES,
-        options.jsonrpc.batch_bytes_max
-    ),
-    #[cfg(feature = "jsonrpc")]
-    list!("jsonrpc", "allow", Kind::List, options.jsonrpc.allow),
-    #[cfg(feature = "jsonrpc")]
-    list!("jsonrpc", "deny", Kind::List, options.jsonrpc.deny),
-    #[cfg(feature = "jsonrpc")]
-    number!(
-        "jsonrpc",
-        "gap_heads_max",
-        0,
-        1000,
-        options.jsonrpc.gap_heads_max
-    ),
-    #[cfg(feature = "jsonrpc")]
-    switch!("jsonrpc", "head_number", options.jsonrpc.head_number),
 ];

@@ -159,6 +159,19 @@ pub(super) fn each_item<'a>(raw: &'a RawValue, take: &mut dyn FnMut(&'a RawValue
             .is_ok()
 }
 
+/// Hands the members of an object to `take`, one by one, as they come; `false`: it is no object, or one with a key that
+/// Unicode cannot express.
+#[cfg(feature = "apigw")]
+pub(super) fn each_member<'a>(
+    raw: &'a RawValue,
+    take: &mut dyn FnMut(String, &'a RawValue),
+) -> bool {
+    is_object(raw)
+        && serde_json::Deserializer::from_str(raw.get())
+            .deserialize_map(Pairs(take))
+            .is_ok()
+}
+
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
@@ -282,6 +295,25 @@ impl<'de> Visitor<'de> for Each<'_, 'de> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(item) = seq.next_element()? {
             (self.0)(item);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "apigw")]
+struct Pairs<'f, 'de>(&'f mut dyn FnMut(String, &'de RawValue));
+
+#[cfg(feature = "apigw")]
+impl<'de> Visitor<'de> for Pairs<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry()? {
+            (self.0)(key, value);
         }
         Ok(())
     }

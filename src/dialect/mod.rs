@@ -12,6 +12,7 @@
 //! | `tapr/` | [`Tapr`], [`TaprControl`] | a gateway: clients on one side, an application's callbacks on the other |
 //! | `jsonrpc/` | `JsonRpc` | a gateway in front of Ethereum nodes (feature `jsonrpc`) |
 //! | `process/` | `ProcessPerClient`, `SharedProcess` | lines of programs (feature `process`) |
+//! | `apigw/` | `ApiGateway` | a gateway between devices and HTTP back ends (feature `apigw`) |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
 //! | `cors.rs` | – | answers that pages may read |
@@ -22,6 +23,10 @@
 //! bytes they came as.
 
 mod admin;
+#[cfg(any(feature = "apigw", feature = "jsonrpc"))]
+mod allowance;
+#[cfg(feature = "apigw")]
+mod apigw;
 mod chat;
 mod cors;
 mod echo;
@@ -44,6 +49,10 @@ mod testing;
 mod transcripts;
 
 pub use admin::{Admin, Health, MetricsPage, Ready};
+#[cfg(feature = "apigw")]
+pub use apigw::{
+    ApiGateway, ApiGatewayOptions, AppKey, AppKeyError, AppKeys, BackEnd, BackEndError, BackEnds,
+};
 pub use chat::{Chat, ChatOptions};
 pub use echo::{Echo, EchoOptions};
 pub use hierachain::{

@@ -250,7 +250,12 @@ impl House {
 
     /// The application answers a call.
     pub(super) fn answer(&mut self, asked: Asked, status: u16, body: &[u8]) {
-        let text = format!("HTTP/1.1 {status} \r\n\r\n");
+        self.answer_with(asked, status, "", body);
+    }
+
+    /// The same with header lines, each with its end.
+    pub(super) fn answer_with(&mut self, asked: Asked, status: u16, lines: &str, body: &[u8]) {
+        let text = format!("HTTP/1.1 {status} \r\n{lines}\r\n");
         let head = match ResponseHead::parse(text.as_bytes(), &HeadLimits::default()) {
             Ok(head) => head,
             Err(why) => panic!("{why}: {text}"),
@@ -269,6 +274,12 @@ impl House {
         let mut cx = Context::new(&mut self.hub, asked.route, session);
         self.handlers[asked.route as usize].on_outcome(&mut cx, asked.ticket, outcome);
         self.settle();
+    }
+
+    /// How often something was refused.
+    #[cfg(test)]
+    pub(super) fn refused(&self, reason: &str) -> u64 {
+        self.hub.metrics.refused(reason)
     }
 
     /// The worker stops reading from a guest, or goes on.

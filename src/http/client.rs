@@ -43,6 +43,8 @@ pub fn encode_request<'a>(
 pub struct AnswerReader {
     limits: HeadLimits,
     body_bytes_max: usize,
+    /// The request was a HEAD: whatever the answer declares, no body follows.
+    to_head: bool,
     seeker: HeadSeeker,
     head_bytes: Vec<u8>,
     /// Something has come, if only an interim answer.
@@ -73,12 +75,20 @@ impl AnswerReader {
         Self {
             limits,
             body_bytes_max,
+            to_head: false,
             seeker: HeadSeeker::default(),
             head_bytes: Vec::new(),
             begun: false,
             state: State::Head,
             body: Vec::new(),
         }
+    }
+
+    /// Waits for the answer to a HEAD instead.
+    #[must_use]
+    pub fn to_head(mut self) -> Self {
+        self.to_head = true;
+        self
     }
 
     /// Takes arrived bytes; answers how many belong to this answer. [`is_done`](Self::is_done) tells the rest.
@@ -103,7 +113,8 @@ impl AnswerReader {
                     if head.status() < 200 {
                         continue;
                     }
-                    let body = BodyReader::for_response(head.body(false)?, self.body_bytes_max)?;
+                    let body =
+                        BodyReader::for_response(head.body(self.to_head)?, self.body_bytes_max)?;
                     self.state = State::Body(head, body);
                 }
                 State::Body(_, reader) => {
@@ -121,7 +132,7 @@ impl AnswerReader {
     /// The connection has ended: that completes an answer whose body lasts until then, and no other.
     pub fn end(&mut self) {
         if let State::Body(head, _) = &self.state
-            && head.body(false) == Ok(super::ResponseBody::UntilClose)
+            && head.body(self.to_head) == Ok(super::ResponseBody::UntilClose)
         {
             self.finish();
         }
@@ -208,6 +219,16 @@ mod tests {
             read(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", 3).expect("ok");
         reader.end();
         assert!(reader.into_answer().is_none(), "cut short is not whole");
+    }
+
+    #[test]
+    fn the_answer_to_a_head_has_no_body() {
+        let all: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nHTTP/1.1";
+        let mut reader = AnswerReader::new(HeadLimits::default(), 64).to_head();
+        assert_eq!(reader.read(all), Ok(all.len() - 8));
+        let answer = reader.into_answer().expect("whole");
+        assert_eq!(answer.head.header("content-length"), Some("1000"));
+        assert_eq!(answer.body, b"");
     }
 
     #[test]

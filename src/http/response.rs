@@ -97,14 +97,17 @@ impl Response {
 
     /// Appends the answer's bytes to `out`.
     ///
-    /// `Content-Length` is counted here, one that was set is not sent, and neither is `Transfer-Encoding`. Headers
+    /// `Content-Length` is counted here, one that was set is not sent (unless it is passed on with the answer to a HEAD,
+    /// which has nothing to count), and neither is `Transfer-Encoding`. Headers
     /// that could not be written as one line (CR, LF, NUL, a name that is no token) are left out.
     pub fn encode(&self, out: &mut Vec<u8>, options: EncodeOptions<'_>) {
         let status = self.encode_fields(out, options);
         // RFC 9110 §8.6: no length where there can be no body.
         let has_body = !has_no_body(status);
         if has_body {
-            push_line(out, &["Content-Length: ", &self.body.len().to_string()]);
+            let passed_on = self.passed_on_length().filter(|_| options.head_only);
+            let length = passed_on.unwrap_or(self.body.len() as u64);
+            push_line(out, &["Content-Length: ", &length.to_string()]);
         }
         push_line(out, &[]);
         if has_body && !options.head_only {
@@ -173,6 +176,14 @@ impl Response {
             push_line(out, &["Connection: close"]);
         }
         status
+    }
+
+    /// What somebody else has counted, where there is no body.
+    fn passed_on_length(&self) -> Option<u64> {
+        let mut lines = self.headers.iter().filter(|_| self.body.is_empty());
+        let (_, value) = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+        let is_number = value.bytes().all(|digit| digit.is_ascii_digit());
+        is_number.then(|| value.parse().ok())?
     }
 
     fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
@@ -287,6 +298,18 @@ mod tests {
             ),
             head
         );
+    }
+
+    #[test]
+    fn the_length_that_a_head_was_told_is_passed_on() {
+        let to_head = EncodeOptions {
+            head_only: true,
+            ..EncodeOptions::default()
+        };
+        let response = Response::new(200).header("Content-Length", "99");
+        assert!(encode(&response, to_head).ends_with("\r\nContent-Length: 99\r\n\r\n"));
+        let counted = encode(&response, EncodeOptions::default());
+        assert!(counted.ends_with("\r\nContent-Length: 0\r\n\r\n"));
     }
 
     #[test]

@@ -132,12 +132,14 @@ pub struct Answered<'a> {
     pub body: &'a [u8],
 }
 
-/// Why a call has no answer. Attempts to connect are repeated until they succeed; this is about requests that
-/// were sent.
+/// Why a call has no answer. Attempts to connect are repeated until they succeed, unless somebody waits
+/// ([`Context::call_now`](super::Context::call_now)); otherwise this is about requests that were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallError {
     /// The answer did not come in time.
     Timeout,
+    /// No connection could be made, and the call was not to wait for one.
+    Unreachable,
     /// The connection broke after the request was sent.
     Broken,
     /// The answer was not HTTP, or larger than allowed.
@@ -151,6 +153,7 @@ impl CallError {
     pub fn name(self) -> &'static str {
         match self {
             Self::Timeout => "call_timeout",
+            Self::Unreachable => "call_unreachable",
             Self::Broken => "call_broken",
             Self::BadAnswer => "call_bad_answer",
             Self::ShuttingDown => "call_shutting_down",

@@ -492,15 +492,23 @@ impl<'a> Context<'a> {
     /// calls wait than the server allows, this session is not read from until its own are done: nothing is
     /// dropped.
     pub fn call(&mut self, call: Call) -> Ticket {
-        self.call_with(call, false)
+        self.call_with(call, false, false)
     }
 
     /// As [`call`](Self::call), side by side with every other call: the order of answers is open.
     pub fn call_apart(&mut self, call: Call) -> Ticket {
-        self.call_with(call, true)
+        self.call_with(call, true, false)
     }
 
-    fn call_with(&mut self, call: Call, apart: bool) -> Ticket {
+    /// As [`call_apart`](Self::call_apart), for somebody who waits for the answer: it does not wait for a server that
+    /// cannot be reached, but fails with [`CallError::Unreachable`](super::CallError::Unreachable) as soon as that is
+    /// known, and its time-out begins now and not when it is sent. What is not idempotent (RFC 9110 §9.2.2) goes out
+    /// again only where an old connection had ended before anybody could read it.
+    pub fn call_now(&mut self, call: Call) -> Ticket {
+        self.call_with(call, true, true)
+    }
+
+    fn call_with(&mut self, call: Call, apart: bool, now: bool) -> Ticket {
         let ticket = self.hub.ticket();
         let session = self.id();
         self.hub.calls.note_asked(call.bytes());
@@ -510,6 +518,7 @@ impl<'a> Context<'a> {
             session,
             call,
             apart,
+            now,
         });
         ticket
     }

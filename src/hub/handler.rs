@@ -77,6 +77,14 @@ pub trait Handler {
         _ = (cx, ticket, outcome);
     }
 
+    /// The server is going down, and it is this session's turn to be told. `false`, the default: it is closed with the
+    /// route's drain code. `true`: the protocol has words of its own for it, which were sent, and the session ends by
+    /// itself; what is left of it when most of the drain's time has gone by is closed like the others.
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> bool {
+        _ = cx;
+        false
+    }
+
     /// Nothing waits to be sent to this session any more, as [`Context::tell_when_drained`] has asked for.
     fn on_drained(&mut self, cx: &mut Context<'_>) {
         _ = cx;
@@ -213,6 +221,8 @@ pub enum Effect {
         call: Call,
         /// It is made side by side with all others, whatever its session.
         apart: bool,
+        /// It is made now or not at all, see [`Context::call_now`].
+        now: bool,
     },
     /// Make a link, and tell [`Handler::on_link`] how it went.
     Dial {

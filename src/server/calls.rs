@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A connection that cannot be made costs no call: they wait, and the endpoint is tried again after 50 ms,
-//! doubling to 500 ms. A request that was sent is not sent again, with one exception: when the connection ended
+//! doubling to 500 ms. (Those that somebody waits for do not: they have a time, and end with the first attempt that fails.)
+//! A request that was sent is not sent again, with one exception: when the connection ended
 //! before the first byte of an answer. Which of two things that means depends on the connection:
 //!
 //! ```text
@@ -31,7 +32,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::settings::CallSettings;
-use crate::hub::{Call, ConnId, Ticket};
+use crate::hub::{Call, CallError, ConnId, Ticket};
 
 /// A call that waits or is under way.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Queued {
     pub(crate) call: Call,
     /// It has a lane of its own.
     pub(crate) apart: bool,
+    /// Somebody waits for its answer, and not longer than until then.
+    pub(crate) until_ms: Option<u64>,
     /// What it has been granted already.
     pub(crate) tries: Tries,
 }
@@ -192,6 +195,10 @@ pub(crate) struct Calls {
     unreachable: Vec<String>,
     /// Those of them that the worker holds already.
     made: usize,
+    /// When the first of those that wait may have waited for too long; `None`: none of them has a time.
+    expiry_ms: Option<u64>,
+    /// Calls that will not be made, and why; nobody was told yet.
+    given_up: Vec<(Queued, CallError)>,
 }
 
 const BACKOFF_MS_MIN: u64 = 50;
@@ -209,6 +216,8 @@ impl Calls {
             round: 0,
             unreachable: Vec::new(),
             made: 0,
+            expiry_ms: None,
+            given_up: Vec::new(),
         }
     }
 
@@ -249,6 +258,7 @@ impl Calls {
     pub(crate) fn push(&mut self, queued: Queued) {
         let lane = Lane::of(&queued);
         let endpoint = self.endpoint(&queued.call);
+        self.expiry_ms = self.expiry_ms.into_iter().chain(queued.until_ms).min();
         match self.lanes.get_mut(&lane) {
             Some(waiting) => waiting.push_back(queued),
             None => {
@@ -316,7 +326,7 @@ impl Calls {
 
     /// When an endpoint may be tried again, if somebody waits for it. While all connections are in use there is no
     /// such time: the end of one of them is waited for.
-    pub(crate) fn next_retry_ms(&self) -> Option<u64> {
+    fn next_retry_ms(&self) -> Option<u64> {
         if self.connections >= self.settings.connections_max {
             return None;
         }
@@ -348,6 +358,57 @@ impl Calls {
             endpoint.rest(now_ms);
             self.unreachable.push(endpoint.host.clone());
         }
+        self.give_up(endpoint as usize, CallError::Unreachable, |_| true);
+    }
+
+    /// When there is something to look at here.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        let retry = self.next_retry_ms();
+        retry.into_iter().chain(self.expiry_ms).min()
+    }
+
+    /// Gives up what has waited for too long.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        if self.expiry_ms.is_none_or(|at| at > now_ms) {
+            return;
+        }
+        let mut next = None;
+        for at in 0..self.endpoints.len() {
+            self.give_up(at, CallError::Timeout, |until| {
+                let is_over = until <= now_ms;
+                if !is_over {
+                    next = Some(next.map_or(until, |next: u64| next.min(until)));
+                }
+                is_over
+            });
+        }
+        self.expiry_ms = next;
+    }
+
+    /// Takes away what waits at an endpoint and has a time of which `is_over` says so.
+    fn give_up(&mut self, at: usize, why: CallError, mut is_over: impl FnMut(u64) -> bool) {
+        let Some(endpoint) = self.endpoints.get_mut(at) else {
+            return;
+        };
+        endpoint.waiting.retain(|lane| {
+            let first = self.lanes.get(lane).and_then(VecDeque::front);
+            let is_given_up = first
+                .and_then(|first| first.until_ms)
+                .is_some_and(&mut is_over);
+            if is_given_up && let Some(alone) = self.lanes.remove(lane) {
+                let given_up = alone.into_iter().map(|queued| (queued, why));
+                self.given_up.extend(given_up);
+            }
+            !is_given_up
+        });
+    }
+
+    pub(crate) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    pub(crate) fn take_given_up(&mut self) -> Vec<(Queued, CallError)> {
+        std::mem::take(&mut self.given_up)
     }
 
     pub(crate) fn take_unreachable(&mut self) -> Vec<String> {

@@ -1,10 +1,19 @@
 //! Going down without hurting anybody: no new connection, idle ones closed, WebSockets told to come back
 //! (1012) one after the other, so that their clients do not all reconnect in the same moment.
+//!
+//! ```text
+//!   0 ─────────────────── 80 % ──────── 90 % ──────── 100 % of the drain's time
+//!   each session's turn:   ·             ·              ·
+//!   closed, or told in its protocol's words (`Handler::on_drain`)
+//!                                        who was told and is still there is closed
+//!                                                       cut
+//! ```
 
 use super::connection::{Fate, Phase, Stage};
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::{Core, Worker};
+use crate::hub::Context;
 use crate::time::Now;
 
 /// A drain under way.
@@ -15,6 +24,8 @@ pub(crate) struct Drain {
     /// The WebSockets that were open when it began: key and generation.
     open: Vec<(u32, u32)>,
     closed: usize,
+    /// Those that were told by their handlers and end by themselves.
+    told: Vec<(u32, u32)>,
     /// Milliseconds between two closes, in thousandths.
     pace_us: u64,
 }
@@ -23,14 +34,22 @@ pub(crate) struct Drain {
 const SPREAD_PERCENT: u64 = 80;
 /// … but nobody waits longer than this for the next one: three clients need no twenty-four seconds.
 const PACE_US_MAX: u64 = 10_000;
+/// Who was told in other words than a close has until then to end.
+const TOLD_PERCENT: u64 = 90;
 
 impl Drain {
     pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
         if self.closed < self.open.len() {
             now_ms + 10
-        } else {
+        } else if self.told.is_empty() {
             self.until_ms
+        } else {
+            self.told_until_ms()
         }
+    }
+
+    fn told_until_ms(&self) -> u64 {
+        self.since_ms + (self.until_ms - self.since_ms) * TOLD_PERCENT / 100
     }
 }
 
@@ -79,6 +98,7 @@ impl<T: Transport> Worker<T> {
             until_ms: now.ms + timeout,
             open,
             closed: 0,
+            told: Vec::new(),
             pace_us,
         });
     }
@@ -109,15 +129,15 @@ impl<T: Transport> Worker<T> {
         while drain.closed < due {
             let (key, generation) = drain.open[drain.closed];
             drain.closed += 1;
-            if let Some(connection) = self.connections.get_mut(key as usize)
-                && connection.generation == generation
-                && let Some((_, route)) = connection.session()
-            {
-                let code = self.core.routes[route as usize].settings.drain_code;
-                let fate = self
-                    .core
-                    .close(connection, code, "this server is restarting", false);
-                self.settle(key, fate);
+            if self.is_told_of_the_drain(key, generation) {
+                drain.told.push((key, generation));
+            } else {
+                self.close_for_the_drain(key, generation);
+            }
+        }
+        if !drain.told.is_empty() && now >= drain.told_until_ms() {
+            for (key, generation) in std::mem::take(&mut drain.told) {
+                self.close_for_the_drain(key, generation);
             }
         }
         #[cfg(feature = "process")]
@@ -133,6 +153,33 @@ impl<T: Transport> Worker<T> {
             self.abandon_calls();
         }
         self.core.drain = Some(drain);
+    }
+
+    /// Whether the handler of an open session has told it in its protocol's own words.
+    fn is_told_of_the_drain(&mut self, key: u32, generation: u32) -> bool {
+        let connection = self.connections.get(key as usize);
+        match connection.map(|connection| (connection.generation, &connection.phase)) {
+            Some((own, Phase::Open(open))) if own == generation && open.closing.is_open() => {
+                let (session, route) = (open.session, open.route);
+                let mut cx = Context::new(&mut self.core.hub, route, Some(session));
+                let entry = &mut self.core.routes[route as usize];
+                entry.handler.on_drain(&mut cx)
+            }
+            _ => false,
+        }
+    }
+
+    fn close_for_the_drain(&mut self, key: u32, generation: u32) {
+        if let Some(connection) = self.connections.get_mut(key as usize)
+            && connection.generation == generation
+            && let Some((_, route)) = connection.session()
+        {
+            let code = self.core.routes[route as usize].settings.drain_code;
+            let fate = self
+                .core
+                .close(connection, code, "this server is restarting", false);
+            self.settle(key, fate);
+        }
     }
 }
 

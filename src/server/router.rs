@@ -1,13 +1,15 @@
 //! Listener and path → route.
 //!
 //! Templates are those of Jakarta WebSocket §4.1.1 (RFC 6570 level 1): segment by segment from the left, a
-//! literal beats a variable, the number of segments is equal, a variable never matches nothing.
+//! literal beats a variable, the number of segments is equal, a variable never matches nothing. Beyond that a last
+//! segment `{name*}` is whatever follows, however many segments that are; it comes after everything else.
 //!
-//! | template | `/a/b/c` | `/a/x/c` | `/a/x/y` | `/a` |
-//! | --- | --- | --- | --- | --- |
-//! | `/a/b/c` | **1st** | – | – | – |
-//! | `/a/{x}/c` | 2nd | **1st** | – | – |
-//! | `/a/{x}/{y}` | 3rd | 2nd | **1st** | – |
+//! | template | `/a/b/c` | `/a/x/c` | `/a/x/y` | `/a/` | `/a` |
+//! | --- | --- | --- | --- | --- | --- |
+//! | `/a/b/c` | **1st** | – | – | – | – |
+//! | `/a/{x}/c` | 2nd | **1st** | – | – | – |
+//! | `/a/{x}/{y}` | 3rd | 2nd | **1st** | – | – |
+//! | `/a/{x*}` | 4th | 3rd | 2nd | **1st** | – |
 
 use std::fmt;
 
@@ -62,6 +64,8 @@ struct Template {
 enum Segment {
     Literal(String),
     Variable(Box<str>),
+    /// All that follows; only at the end.
+    Rest(Box<str>),
 }
 
 /// Why a path has no route.
@@ -109,10 +113,13 @@ impl Router {
             .find(|e| e.on.includes(listener) && e.template.matches(&segments));
         let entry = entry.ok_or(NoRoute::NotFound)?;
         let mut params = Params::default();
-        for (segment, value) in entry.template.segments.iter().zip(segments) {
-            if let Segment::Variable(name) = segment {
-                params.0.push((name.clone(), value.into_owned()));
-            }
+        for (at, segment) in entry.template.segments.iter().enumerate() {
+            let (name, value) = match segment {
+                Segment::Literal(_) => continue,
+                Segment::Variable(name) => (name, segments[at].to_string()),
+                Segment::Rest(name) => (name, segments[at..].join("/")),
+            };
+            params.0.push((name.clone(), value));
         }
         Ok((entry.route, params))
     }
@@ -130,6 +137,10 @@ impl Template {
                 let name = inner
                     .strip_suffix('}')
                     .ok_or(bad("a variable does not end with '}'"))?;
+                let (name, is_rest) = match name.strip_suffix('*') {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
                 let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
                 if name.is_empty() || !plain {
                     return Err(bad(
@@ -142,7 +153,10 @@ impl Template {
                 {
                     return Err(bad("two variables have the same name"));
                 }
-                segments.push(Segment::Variable(name.into()));
+                segments.push(match is_rest {
+                    true => Segment::Rest(name.into()),
+                    false => Segment::Variable(name.into()),
+                });
             } else if part.contains(['{', '}', '?', '#']) {
                 return Err(bad(
                     "a segment is either a literal or one variable in braces",
@@ -151,6 +165,14 @@ impl Template {
                 let literal = percent_decode(part).ok_or(bad("a percent escape is broken"))?;
                 segments.push(Segment::Literal(literal.into_owned()));
             }
+        }
+        let before_last = segments.len() - 1; // A split has one part at least.
+        if segments
+            .iter()
+            .take(before_last)
+            .any(|s| matches!(s, Segment::Rest(_)))
+        {
+            return Err(bad("a variable with '*' does not stand at the end"));
         }
         if segments.len() > 1
             && segments
@@ -163,7 +185,11 @@ impl Template {
     }
 
     fn matches(&self, path: &[std::borrow::Cow<'_, str>]) -> bool {
-        self.segments.len() == path.len()
+        let is_as_long = match self.segments.last() {
+            Some(Segment::Rest(_)) => self.segments.len() <= path.len(),
+            _ => self.segments.len() == path.len(),
+        };
+        is_as_long
             && self
                 .segments
                 .iter()
@@ -171,6 +197,7 @@ impl Template {
                 .all(|(segment, value)| match segment {
                     Segment::Literal(literal) => literal == value,
                     Segment::Variable(_) => !value.is_empty(),
+                    Segment::Rest(_) => true,
                 })
     }
 
@@ -184,16 +211,19 @@ impl Template {
                 .all(|pair| match pair {
                     (Segment::Literal(a), Segment::Literal(b)) => a == b,
                     (Segment::Variable(_), Segment::Variable(_)) => true,
+                    (Segment::Rest(_), Segment::Rest(_)) => true,
                     _ => false,
                 })
     }
 
     /// Smaller is tried first: literals before variables, from the left.
-    fn rank(&self) -> Vec<bool> {
-        self.segments
-            .iter()
-            .map(|s| matches!(s, Segment::Variable(_)))
-            .collect()
+    fn rank(&self) -> Vec<u8> {
+        let rank = |segment: &Segment| match segment {
+            Segment::Literal(_) => 0,
+            Segment::Variable(_) => 1,
+            Segment::Rest(_) => 2,
+        };
+        self.segments.iter().map(rank).collect()
     }
 }
 
@@ -261,6 +291,29 @@ mod tests {
     }
 
     #[test]
+    fn whatever_follows_comes_last() {
+        let table = ["/{all*}", "/a/{rest*}", "/a/{x}", "/a/{x}/c", "/"];
+        let r = router(&table);
+        let found = |path: &str| {
+            let (route, params) = r.find(0, path).expect("a route");
+            let rest = params.get("all").or(params.get("rest"));
+            (table[route as usize], rest.map(str::to_owned))
+        };
+        let rest = |text: &str| Some(text.to_owned());
+        assert_eq!(found("/"), ("/", None));
+        assert_eq!(found("/a"), ("/{all*}", rest("a")));
+        assert_eq!(found("/a/"), ("/a/{rest*}", rest("")));
+        assert_eq!(found("/a/b"), ("/a/{x}", None));
+        assert_eq!(found("/a/b/c"), ("/a/{x}/c", None));
+        assert_eq!(found("/a/b/d%20e"), ("/a/{rest*}", rest("b/d e")));
+        assert_eq!(found("/b//c"), ("/{all*}", rest("b//c")));
+        let mut r = router(&["/{all*}"]);
+        assert!(r.find(0, "/").is_ok());
+        let again = r.add("/{other*}", On::Every, 1);
+        assert_eq!(again, Err(RouteError::Duplicate("/{other*}".to_owned())));
+    }
+
+    #[test]
     fn hl_8_values_are_percent_decoded() {
         let r = router(&["/chat/{group}", "/ch\u{e0}t/{group}"]);
         let value = |path: &str| {
@@ -296,7 +349,19 @@ mod tests {
         assert_eq!(r.find(1, "/ws").map(|f| f.0), Ok(1));
         assert_eq!(r.find(2, "/ws").map(|f| f.0), Err(NoRoute::NotFound));
         for bad in [
-            "a", "/{", "/{}", "/{a}b", "/a{b}", "/{x}/{x}", "/a//b", "/%zz", "/{a-b}",
+            "a",
+            "/{",
+            "/{}",
+            "/{a}b",
+            "/a{b}",
+            "/{x}/{x}",
+            "/a//b",
+            "/%zz",
+            "/{a-b}",
+            "/{*}",
+            "/{a*}/b",
+            "/{a*}/{b*}",
+            "/{x}/{x*}",
         ] {
             assert!(
                 matches!(r.add(bad, On::Every, 9), Err(RouteError::BadTemplate(..))),

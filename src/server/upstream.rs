@@ -102,8 +102,12 @@ impl<T: Transport> Worker<T> {
         self.core.calls.take_unreachable()
     }
 
-    /// Starts every call that can start.
+    /// Starts every call that can start, after telling of those that will not be made.
     pub(super) fn start_calls(&mut self) {
+        self.core.calls.expire(self.core.now.ms);
+        for (queued, why) in self.core.calls.take_given_up() {
+            self.core.tell_failed(&queued, why);
+        }
         loop {
             for key in self.core.calls.take_retired() {
                 // It may have ended by itself meanwhile, and somebody else have its key.
@@ -223,10 +227,13 @@ impl Core {
         self.notice("call_unasked", || text);
     }
 
-    fn begin_call<T>(&mut self, connection: &mut Connection<T>, queued: Queued) {
+    fn begin_call<T>(&mut self, connection: &mut Connection<T>, mut queued: Queued) {
         let Phase::Upstream(upstream) = &mut connection.phase else {
             return;
         };
+        if let Some(until_ms) = queued.until_ms {
+            queued.call.timeout_ms = until_ms.saturating_sub(self.now.ms).max(1);
+        }
         let target = &queued.call.target;
         let mut request = Vec::with_capacity(queued.call.body.len() + 512);
         let headers = queued
@@ -242,7 +249,11 @@ impl Core {
             headers,
             &queued.call.body,
         );
-        let reader = AnswerReader::new(self.settings.head, self.calls.settings().answer_bytes_max);
+        let mut reader =
+            AnswerReader::new(self.settings.head, self.calls.settings().answer_bytes_max);
+        if queued.call.method == "HEAD" {
+            reader = reader.to_head();
+        }
         upstream.since = tick_at(self.now.ms);
         let is_on_new = upstream.new_in.take() == Some(self.calls.round());
         upstream.state = UpstreamState::Busy(Box::new(Exchange {
@@ -412,7 +423,9 @@ impl Core {
                     reader,
                     ..
                 } = *exchange;
-                if !reader.has_begun() && queued.tries.again(is_on_new) {
+                let may_repeat =
+                    !is_on_new || queued.until_ms.is_none() || is_idempotent(queued.call.method);
+                if !reader.has_begun() && may_repeat && queued.tries.again(is_on_new) {
                     self.calls.repeat(queued);
                 } else {
                     self.tell_failed(&queued, CallError::Broken);
@@ -443,4 +456,9 @@ impl Core {
         }
         Fate::Drop
     }
+}
+
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    !matches!(method, "POST" | "PATCH")
 }

@@ -318,6 +318,7 @@ impl<T: Transport> Worker<T> {
             || self.core.hub.has_dirty()
             || self.core.hub.has_orders()
             || self.core.hub.has_dirty_links()
+            || self.core.calls.has_given_up()
     }
 
     /// When to call [`turn`](Self::turn) even if nothing becomes ready.
@@ -327,9 +328,9 @@ impl<T: Transport> Worker<T> {
             .drain
             .as_ref()
             .map(|d| d.next_ms(self.core.now.ms));
-        let retry = self.core.calls.next_retry_ms();
+        let calls = self.core.calls.next_ms();
         let expiry = self.core.hub.next_expiry_ms();
-        [self.core.wheel.next_ms(), drain, retry, expiry]
+        [self.core.wheel.next_ms(), drain, calls, expiry]
             .into_iter()
             .flatten()
             .min()
@@ -439,12 +440,14 @@ impl<T: Transport> Worker<T> {
                         session,
                         call,
                         apart,
+                        now,
                     } => {
                         self.core.routes[route as usize].calls = true;
                         self.core.calls.push(Queued {
                             ticket,
                             route,
                             session,
+                            until_ms: now.then(|| self.core.now.ms + call.timeout_ms),
                             call,
                             apart,
                             tries: Default::default(),

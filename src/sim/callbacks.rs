@@ -177,6 +177,8 @@ impl Callbacks {
                 deed.is_some_and(|d| matches!(d.end, End::Junk | End::EndlessHead))
             }
             Err(CallError::ShuttingDown) => draining,
+            // These calls wait for as long as it takes.
+            Err(CallError::Unreachable) => false,
         };
         if reason {
             Ok(())

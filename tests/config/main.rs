@@ -5,6 +5,7 @@
 #[path = "../program/mod.rs"]
 mod program;
 
+mod apigw;
 mod gateway;
 mod permissions;
 

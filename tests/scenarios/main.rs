@@ -7,6 +7,7 @@
 //! | `timing.rs` | pings, time-outs, standstills |
 //! | `grants.rs` | keys that allow some things and not others |
 //! | `limits.rs` | each limit at n and n + 1 |
+//! | `apigw.rs` | the API gateway: back ends that are away, connections that are told to go |
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
@@ -25,6 +26,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apigw;
 mod app;
 mod callbacks;
 mod closing;

@@ -9,6 +9,7 @@
 use serde_json::value::RawValue;
 use slab::Slab;
 
+use super::super::allowance::Allowance;
 use super::super::cors;
 use super::super::members::{each_item, members_any_depth, string};
 use super::feeds::Feeds;
@@ -17,7 +18,7 @@ use super::message::{
     CONNECTION_LOST, Failure, NO_ANSWER, Parsed, TIMED_OUT, UNAVAILABLE, answer, parse,
 };
 use super::pending::{Pending, Question};
-use super::policy::{Allowance, KEPT};
+use super::policy::KEPT;
 use super::upstream::{Loss, Upstream};
 use super::{Asker, JsonRpcOptions};
 use crate::http::Response;
@@ -104,7 +105,7 @@ impl Gateway {
             in_flight: 0,
             subscriptions: Vec::new(),
             claimed: 0,
-            allowance: Allowance::new(&self.options, cx.now().ms),
+            allowance: Allowance::new(self.options.rate(), cx.now().ms),
         });
         cx.set_word(key as u64 + 1);
     }

@@ -39,7 +39,7 @@ impl Gateway {
             Asker::Request(_) => None,
         };
         if let Some(member) = member
-            && !member.allowance.take(options, cx.now().ms)
+            && !member.allowance.take(options.rate(), cx.now().ms)
         {
             return refused(cx, &LIMIT_EXCEEDED, "jsonrpc_rate");
         }

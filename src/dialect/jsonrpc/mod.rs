@@ -43,6 +43,7 @@ pub use endpoint::{JsonRpcEndpoint, JsonRpcEndpointError};
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::allowance::Rate;
 use crate::hub::{
     CloseInfo, ConnId, Context, Handler, LinkEvent, LinkId, Outcome, Reply, Request, Ticket,
 };
@@ -105,6 +106,15 @@ impl Default for JsonRpcOptions {
             deny: Vec::new(),
             gap_heads_max: 0,
             head_number: false,
+        }
+    }
+}
+
+impl JsonRpcOptions {
+    fn rate(&self) -> Rate {
+        Rate {
+            per_second: self.calls_per_second,
+            burst: self.calls_burst,
         }
     }
 }

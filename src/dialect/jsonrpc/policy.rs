@@ -1,4 +1,4 @@
-//! What a client may call, how often, and what is answered without asking the node.
+//! What a client may call, and what is answered without asking the node.
 
 use serde_json::value::RawValue;
 
@@ -37,40 +37,6 @@ fn fits(pattern: &str, method: &str) -> bool {
     }
 }
 
-/// How many calls a session may still make: as many in a row as it has saved up.
-#[derive(Debug)]
-pub(super) struct Allowance {
-    calls: u32,
-    since_ms: u64,
-}
-
-impl Allowance {
-    pub(super) fn new(options: &JsonRpcOptions, now_ms: u64) -> Self {
-        Self {
-            calls: options.calls_burst,
-            since_ms: now_ms,
-        }
-    }
-
-    /// One call; `false`: it is one too many.
-    pub(super) fn take(&mut self, options: &JsonRpcOptions, now_ms: u64) -> bool {
-        let rate = u64::from(options.calls_per_second);
-        if rate == 0 {
-            return true;
-        }
-        let gained = now_ms.saturating_sub(self.since_ms) * rate / 1000;
-        if gained > 0 {
-            let calls = u64::from(self.calls).saturating_add(gained);
-            self.calls = calls.min(u64::from(options.calls_burst)) as u32;
-            // What is left of a call's time is kept.
-            self.since_ms += gained * 1000 / rate;
-        }
-        let has = self.calls > 0;
-        self.calls = self.calls.saturating_sub(1);
-        has
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,25 +60,5 @@ mod tests {
         assert!(is_allowed(&options, "eth_call"));
         assert!(!is_allowed(&options, "debug_trace"));
         assert!(!is_allowed(&options, "net_version"));
-    }
-
-    #[test]
-    fn an_allowance_fills_up_again() {
-        let options = JsonRpcOptions {
-            calls_per_second: 3,
-            calls_burst: 2,
-            ..JsonRpcOptions::default()
-        };
-        let mut allowance = Allowance::new(&options, 0);
-        let mut take = |ms| allowance.take(&options, ms);
-        assert_eq!(
-            [take(0), take(0), take(0), take(333)],
-            [true, true, false, false]
-        );
-        assert_eq!(
-            [take(334), take(334), take(667), take(667)],
-            [true, false, true, false]
-        );
-        assert_eq!([take(9000), take(9000), take(9000)], [true, true, false]);
     }
 }
