@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::gateway::{Due, Gateway};
-use super::notify::Notice;
+use super::notify::{Held, Notice};
 use crate::dialect::allowance::Allowance;
 use crate::hub::{ConnId, Context, Peer, Request};
 use crate::ws::{CloseCode, Message};
@@ -37,6 +37,10 @@ pub(super) struct Member {
     pub(super) in_flight: usize,
     /// Notifications that wait for `NO`, the oldest first.
     pub(super) notices: VecDeque<Notice>,
+    /// `REGISTER`s that its back end has not answered.
+    pub(super) registering: u32,
+    /// Notifications that wait for that.
+    pub(super) held: VecDeque<Held>,
     pub(super) address: Option<Rc<str>>,
     pub(super) is_local: bool,
     pub(super) alive_ms: u64,
@@ -93,6 +97,8 @@ impl Gateway {
             signal_applied: 0,
             in_flight: 0,
             notices: VecDeque::new(),
+            registering: 0,
+            held: VecDeque::new(),
             address: Member::address_of(request.peer),
             is_local: is_local(request),
             alive_ms: now.ms,
@@ -125,7 +131,7 @@ impl Gateway {
         {
             self.devices.remove(device);
         }
-        self.lose_notices(cx, member.notices);
+        self.lose_notices(cx, member.notices, member.held);
     }
 
     /// `RG`

@@ -66,6 +66,7 @@ impl Gateway {
         let number = match key.and_then(|key| self.members.get_mut(key)) {
             Some(member) if signal != Signal::Common => {
                 member.signals += 1;
+                member.registering += u32::from(signal == Signal::Register);
                 member.signals
             }
             _ => 0,
@@ -119,21 +120,30 @@ impl Gateway {
         let Some(pending) = self.pending.remove(&ticket) else {
             return;
         };
-        if let Asker::Device { member, id, .. } = &pending.waiter.asker
-            && pending.signal != Signal::Common
-            && let Some(member) = self.members.get_mut(*member as usize)
+        let Pending { waiter, signal, .. } = &pending;
+        let mut decided = None;
+        if let Asker::Device {
+            member: key, id, ..
+        } = &waiter.asker
+            && *signal != Signal::Common
+            && let Some(member) = self.members.get_mut(*key as usize)
             && member.id == *id
-            && member.device == pending.device
-            && pending.number > member.signal_applied
         {
+            let is_register = *signal == Signal::Register;
             let is_done = answer.status() == 200;
-            if is_done || pending.signal == Signal::Register {
+            let is_last = pending.number > member.signal_applied;
+            member.registering = member.registering.saturating_sub(u32::from(is_register));
+            if is_last && member.device == pending.device && (is_done || is_register) {
                 member.signal_applied = pending.number;
-                member.registered = is_done && pending.signal == Signal::Register;
-                member.app = pending.app.filter(|_| member.registered);
+                member.registered = is_done && is_register;
+                member.app = pending.app.clone().filter(|_| member.registered);
             }
+            decided = Some(*key);
         }
-        self.tell(cx, &pending.waiter, answer);
+        self.tell(cx, waiter, answer);
+        if let Some(key) = decided {
+            self.release_held(cx, key);
+        }
     }
 }
 

@@ -43,6 +43,12 @@ pub(super) struct Gateway {
 pub(super) enum Due {
     /// A connection that was told to go.
     End { member: u32, id: ConnId },
+    /// A notification that waits for its device to be registered.
+    Held {
+        member: u32,
+        id: ConnId,
+        number: u64,
+    },
     /// A notification that was to be acknowledged.
     Notice {
         member: u32,
@@ -64,7 +70,7 @@ pub(super) enum Asker {
 }
 
 /// The same with the name of what was asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Waiter {
     pub(super) asker: Asker,
     pub(super) request_id: String,
@@ -255,6 +261,9 @@ impl Gateway {
         match outcome {
             Outcome::Elapsed => match self.timers.remove(&ticket) {
                 Some(Due::End { member, id }) => self.end_if_due(cx, member, id),
+                Some(Due::Held { member, id, number }) => {
+                    self.held_is_late(cx, member, id, number);
+                }
                 Some(Due::Notice { member, id, number }) => {
                     self.notice_is_late(cx, member, id, number);
                 }
@@ -270,12 +279,11 @@ impl Gateway {
     /// The answer to whoever waits for it.
     pub(super) fn tell(&mut self, cx: &mut Context<'_>, waiter: &Waiter, answer: Answer<'_>) {
         let Waiter { asker, request_id } = waiter;
+        self.note_done(waiter);
         match asker {
             Asker::Request(ticket) => cx.reply(*ticket, answer.response(request_id)),
-            Asker::Device { member, id, seq } => {
-                let member = self.members.get_mut(*member as usize);
-                if let Some(member) = member.filter(|member| member.id == *id) {
-                    member.in_flight = member.in_flight.saturating_sub(1);
+            Asker::Device { id, seq, .. } => {
+                if cx.is_open(*id) {
                     let json = answer.json(Some(seq), request_id);
                     cx.send_to(*id, Message::Text(&json));
                 }
@@ -289,6 +297,16 @@ impl Gateway {
             && let Some(member) = self.members.get_mut(member as usize)
         {
             member.in_flight += 1;
+        }
+    }
+
+    /// Somebody does not wait any more.
+    pub(super) fn note_done(&mut self, waiter: &Waiter) {
+        if let Asker::Device { member, id, .. } = &waiter.asker
+            && let Some(member) = self.members.get_mut(*member as usize)
+            && member.id == *id
+        {
+            member.in_flight = member.in_flight.saturating_sub(1);
         }
     }
 

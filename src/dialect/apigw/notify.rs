@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | acknowledges with `NO` | 200 |
 //! | does not within `notify_timeout_ms` | 504 |
-//! | is not here, or not registered | 404 |
+//! | is not here, or not registered | 404; while it is being registered, a moment later |
 //! | goes before it has acknowledged | 404: to its back end it is gone |
 //! | has `notify_pending_max` notifications to acknowledge | 429 |
 //!
@@ -15,6 +15,7 @@
 //! machine, and no web page; what a proxy on it passes on is not of this machine.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::answer::{Answer, Refused};
 use super::forward::DEVICE;
@@ -33,6 +34,21 @@ pub(super) struct Notice {
     waiter: Option<Waiter>,
 }
 
+/// A notification that came while its device was being registered.
+#[derive(Debug)]
+pub(super) struct Held {
+    number: u64,
+    waiter: Waiter,
+    app: Option<Rc<str>>,
+    text: String,
+}
+
+/// So long a notification waits for the answer to a registration, in milliseconds. A back end may have sent that before
+/// and be heard in another order. One that notifies before it answers would wait for us while we wait for it: so it is
+/// not long.
+const REGISTERING_MS: u64 = 100;
+
+const NOBODY: Refused = Refused::new(404, "there is no such device here", "apigw_notify_nobody");
 const GONE: Refused = Refused::new(
     404,
     "the device went away before it acknowledged",
@@ -63,37 +79,104 @@ impl Gateway {
         let Ok(text) = std::str::from_utf8(&request.body) else {
             return refused(400, "a notification is UTF-8", "apigw_notify");
         };
+        let app = caller.app.clone();
         let key = self.devices.get(name).copied();
         let member = key.and_then(|key| Some((key, self.members.get_mut(key as usize)?)));
-        let member = member.filter(|(_, member)| {
-            let of_app = app_of(name).or(member.app.as_deref());
-            let is_own = caller.app.as_deref().is_none_or(|app| of_app == Some(app));
-            member.registered && is_own
+        let Some((key, member)) = member else {
+            return Err(NOBODY);
+        };
+        let text = format!("NF#{text}");
+        let may_wait = member.held.len() < self.options.notify_pending_max;
+        if member.registered || member.registering == 0 || !may_wait {
+            return self.hand_over(cx, key, &waiter, app.as_deref(), &text);
+        }
+        self.notice += 1;
+        let (id, number) = (member.id, self.notice);
+        member.held.push_back(Held {
+            number,
+            waiter: waiter.clone(),
+            app,
+            text,
+        });
+        self.note_waiting(&waiter);
+        let ticket = cx.timer_apart(REGISTERING_MS);
+        let member = key;
+        self.timers.insert(ticket, Due::Held { member, id, number });
+        Ok(())
+    }
+
+    /// A notification for a device that is here.
+    fn hand_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: u32,
+        waiter: &Waiter,
+        app: Option<&str>,
+        text: &str,
+    ) -> Result<(), Refused> {
+        let member = self.members.get_mut(key as usize);
+        let member = member.filter(|member| {
+            let of_name = member.device.as_deref().and_then(app_of);
+            let of_app = of_name.or(member.app.as_deref());
+            member.registered && app.is_none_or(|app| of_app == Some(app))
         });
         // What is not here, not registered and not yours looks the same.
-        let Some((key, member)) = member else {
-            return refused(404, "there is no such device here", "apigw_notify_nobody");
+        let Some(member) = member else {
+            return Err(NOBODY);
         };
         let waiting = member.notices.iter().filter(|n| n.waiter.is_some());
         if waiting.count() >= self.options.notify_pending_max {
             let why = "too many notifications are not acknowledged (setting notify_pending_max)";
-            return refused(429, why, "apigw_notify_pending");
+            return Err(Refused::new(429, why, "apigw_notify_pending"));
         }
-        let text = format!("NF#{text}");
         let id = member.id;
         if has_room(cx, &[text.len()]).is_err() {
-            return refused(503, "there is no memory for it", "apigw_notify_memory");
+            let why = "there is no memory for it";
+            return Err(Refused::new(503, why, "apigw_notify_memory"));
         }
-        if !cx.send_to(id, Message::Text(&text)) {
-            return refused(404, "there is no such device here", "apigw_notify_nobody");
+        if !cx.send_to(id, Message::Text(text)) {
+            return Err(NOBODY);
         }
-        self.note_waiting(&waiter);
+        self.note_waiting(waiter);
         if self.options.notify_wait {
-            self.await_acknowledgement(cx, key, id, waiter);
+            self.await_acknowledgement(cx, key, id, waiter.clone());
         } else {
-            self.tell(cx, &waiter, Answer::Done);
+            self.tell(cx, waiter, Answer::Done);
         }
         Ok(())
+    }
+
+    /// A device is registered, or is not: what has waited for that goes to it, or back.
+    pub(super) fn release_held(&mut self, cx: &mut Context<'_>, key: u32) {
+        let member = self.members.get_mut(key as usize);
+        let Some(member) = member.filter(|m| m.registered || m.registering == 0) else {
+            return;
+        };
+        for held in std::mem::take(&mut member.held) {
+            self.note_done(&held.waiter);
+            let done = self.hand_over(cx, key, &held.waiter, held.app.as_deref(), &held.text);
+            if let Err(refused) = done {
+                self.note_waiting(&held.waiter);
+                self.refuse_later(cx, &held.waiter, refused);
+            }
+        }
+    }
+
+    /// A device has not been registered soon.
+    pub(super) fn held_is_late(&mut self, cx: &mut Context<'_>, key: u32, id: ConnId, number: u64) {
+        let member = self.members.get_mut(key as usize);
+        let Some(member) = member.filter(|member| member.id == id) else {
+            return;
+        };
+        let at = member.held.iter().position(|held| held.number == number);
+        if let Some(held) = at.and_then(|at| member.held.remove(at)) {
+            self.refuse_later(cx, &held.waiter, NOBODY);
+        }
+    }
+
+    fn refuse_later(&mut self, cx: &mut Context<'_>, waiter: &Waiter, refused: Refused) {
+        cx.count_refusal(refused.label);
+        self.tell(cx, waiter, Answer::Refused(refused));
     }
 
     fn check_notifier(&self, caller: &Caller, request: &ApiRequest) -> Result<(), Refused> {
@@ -173,16 +256,22 @@ impl Gateway {
             .find(|notice| notice.number == number)
             .and_then(|notice| notice.waiter.take());
         if let Some(waiter) = waiter {
-            cx.count_refusal(LATE.label);
-            self.tell(cx, &waiter, Answer::Refused(LATE));
+            self.refuse_later(cx, &waiter, LATE);
         }
     }
 
     /// A device has gone.
-    pub(super) fn lose_notices(&mut self, cx: &mut Context<'_>, notices: VecDeque<Notice>) {
+    pub(super) fn lose_notices(
+        &mut self,
+        cx: &mut Context<'_>,
+        notices: VecDeque<Notice>,
+        held: VecDeque<Held>,
+    ) {
         for waiter in notices.into_iter().filter_map(|notice| notice.waiter) {
-            cx.count_refusal(GONE.label);
-            self.tell(cx, &waiter, Answer::Refused(GONE));
+            self.refuse_later(cx, &waiter, GONE);
+        }
+        for held in held {
+            self.refuse_later(cx, &held.waiter, NOBODY);
         }
     }
 }

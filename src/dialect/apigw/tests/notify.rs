@@ -182,3 +182,54 @@ fn a_back_end_may_notify_by_socket() {
     assert_eq!(rig.status(back_end), ("6".to_owned(), 504));
     rig.everybody_leaves();
 }
+
+#[test]
+fn a_notification_may_be_quicker_than_the_answer_to_a_registration() {
+    let mut rig = Rig::new();
+    let id = rig.device("d");
+    let register = json!({"x-ca-websocket_api_type": "REGISTER"});
+    let ask = |rig: &mut Rig| {
+        rig.call(id, "1", "POST", "/r", register.clone());
+        rig.asked()
+    };
+    // The answer comes soon …
+    let asked = ask(&mut rig);
+    let first = rig.notify("d", "1");
+    let second = rig.notify("d", "2");
+    assert_eq!(rig.said(id).len(), 0);
+    rig.house.answer(asked, 200, b"");
+    assert_eq!(rig.said(id)[1..], ["NF#1", "NF#2"]);
+    for ticket in [first, second] {
+        rig.house.text(id, "NO");
+        assert_eq!(rig.answers(), [(ticket, 200)]);
+    }
+    rig.house.pass(10_000);
+    assert_eq!(rig.answers(), []);
+    // … or it is no …
+    rig.call(
+        id,
+        "2",
+        "POST",
+        "/r",
+        json!({"x-ca-websocket_api_type": "UNREGISTER"}),
+    );
+    let asked = rig.asked();
+    rig.house.answer(asked, 200, b"");
+    let asked = ask(&mut rig);
+    let refused = rig.notify("d", "3");
+    rig.house.answer(asked, 401, b"");
+    assert_eq!(rig.answers(), [(refused, 404)]);
+    // … or it waits for us.
+    let asked = ask(&mut rig);
+    let late = rig.notify("d", "4");
+    rig.house.pass(99);
+    assert_eq!(rig.answers(), []);
+    rig.house.pass(1);
+    assert_eq!(rig.answers(), [(late, 404)]);
+    let lost = rig.notify("d", "5");
+    rig.house.leave(id);
+    rig.house.answer(asked, 200, b"");
+    assert_eq!(rig.answers(), [(lost, 404)]);
+    rig.refused("apigw_notify_nobody", 3);
+    rig.everybody_leaves();
+}
