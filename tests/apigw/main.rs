@@ -14,5 +14,8 @@ mod support;
 #[allow(dead_code)]
 mod app;
 
+mod clients;
+mod crowd;
+mod faults;
 mod rig;
 mod scenarios;
