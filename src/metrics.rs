@@ -41,6 +41,12 @@ pub struct Metrics {
     pub links_total: u64,
     /// Messages that came on them.
     pub link_messages_total: u64,
+    /// Members who came into a channel that keeps who is in.
+    #[cfg(feature = "presence")]
+    pub presence_joined_total: u64,
+    /// Members who left one.
+    #[cfg(feature = "presence")]
+    pub presence_left_total: u64,
     /// Frames dropped by the drop-oldest policy.
     pub frames_dropped_total: u64,
     /// Log lines that were not written: too many, or the log's reader was too slow.
@@ -254,6 +260,18 @@ impl Metrics {
                 "Messages received on links.",
                 self.link_messages_total,
             ),
+            #[cfg(feature = "presence")]
+            (
+                "presence_joined_total",
+                "Members who came into channels that keep who is in.",
+                self.presence_joined_total,
+            ),
+            #[cfg(feature = "presence")]
+            (
+                "presence_left_total",
+                "Members who left them.",
+                self.presence_left_total,
+            ),
             (
                 "frames_dropped_total",
                 "Frames dropped by the drop-oldest policy.",
@@ -320,6 +338,7 @@ pub(crate) fn features(separator: &str) -> String {
     let all = [
         (cfg!(feature = "cli"), "cli"),
         (cfg!(feature = "deflate"), "deflate"),
+        (cfg!(feature = "presence"), "presence"),
         (cfg!(feature = "sandbox"), "sandbox"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),

@@ -10,6 +10,10 @@ pub(super) use links::Dialled;
 use std::collections::VecDeque;
 
 use crate::http::{Head, HeadLimits, Response, ResponseHead};
+#[cfg(all(test, feature = "presence"))]
+use crate::hub::ChannelOptions;
+#[cfg(feature = "presence")]
+use crate::hub::NO_ROUTE;
 use crate::hub::{
     Accept, Answered, Call, CallError, CloseInfo, ConnId, Context, Dial, Effect, Handler, Hub,
     HubLimits, Initiator, LinkId, Outcome, Params, Peer, Reply, Request, SessionLimits, Ticket,
@@ -52,6 +56,8 @@ pub(super) struct House {
     dialled: VecDeque<(LinkId, u16, Dial)>,
     answers: Vec<(Ticket, Response)>,
     peer: Peer,
+    /// The next one at the door is this user.
+    user: Option<String>,
 }
 
 /// A call that a handler has asked for and nobody has answered.
@@ -108,6 +114,7 @@ impl House {
             dialled: VecDeque::new(),
             answers: Vec::new(),
             peer: Peer::Unix,
+            user: None,
         }
     }
 
@@ -117,6 +124,36 @@ impl House {
             .add_route(self.session_limits, handler.space(), path);
         self.handlers.push(Box::new(handler));
         self.handlers.len() - 1
+    }
+
+    /// Adds a handler, and options of channels.
+    #[cfg(all(test, feature = "presence"))]
+    pub(super) fn route_with(
+        &mut self,
+        path: &str,
+        handler: impl Handler + 'static,
+        channels: &[ChannelOptions],
+    ) -> usize {
+        let route = self.route(path, handler);
+        for options in channels {
+            assert!(self.hub.add_channel_options(route as u16, options));
+        }
+        route
+    }
+
+    /// The next one at the door is this user, as an authentication in front of the handler would say.
+    #[cfg(all(test, feature = "presence"))]
+    pub(super) fn next_user(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
+    }
+
+    /// The session of a guest becomes this user's.
+    #[cfg(all(test, feature = "presence"))]
+    pub(super) fn is_user(&mut self, guest: Id, user: &str) {
+        let Guest { session, route, .. } = self.guests[guest];
+        let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+        assert_eq!(cx.set_user(user), Ok(()));
+        self.settle();
     }
 
     /// A guest at the door: in, or refused with this answer.
@@ -149,6 +186,9 @@ impl House {
             grant: None,
         };
         let mut cx = Context::new(&mut self.hub, route as u16, Some(session));
+        if let Some(user) = self.user.take() {
+            assert_eq!(cx.set_user(&user), Ok(()));
+        }
         match self.handlers[route].on_upgrade(&mut cx, &request) {
             Upgrade::Refuse(response) => {
                 self.hub.remove(session);
@@ -364,6 +404,12 @@ impl House {
                 Some(_) => continue,
                 None => None,
             };
+            #[cfg(feature = "presence")]
+            if timer.route == usize::from(NO_ROUTE) {
+                self.hub.end_timer(timer.ticket);
+                self.settle();
+                continue;
+            }
             let mut cx = Context::new(&mut self.hub, timer.route as u16, session);
             self.handlers[timer.route].on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
             self.settle();
@@ -389,8 +435,19 @@ impl House {
         self.hub.now = Now::new(ms, START_UNIX_MS + ms);
     }
 
+    #[cfg(feature = "presence")]
+    fn tell_presence(&mut self) {
+        self.hub.tend_presence();
+        while let Some(told) = self.hub.next_presence_change() {
+            let mut cx = Context::new(&mut self.hub, told.route, told.session);
+            self.handlers[told.route as usize].on_presence(&mut cx, &told.channel, told.change());
+        }
+    }
+
     /// What the worker does at the end of a turn.
     fn settle(&mut self) {
+        #[cfg(feature = "presence")]
+        self.tell_presence();
         for effect in self.hub.take_effects() {
             let (ticket, after_ms, route, session) = match effect {
                 Effect::Timer {

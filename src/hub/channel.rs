@@ -13,8 +13,9 @@ use slab::Slab;
 use super::history::Ring;
 use super::listing::USER_SPACE;
 use super::options::{ChannelOptions, ChannelRules, Contradiction};
+use super::presence::Presences;
 use super::session::{Session, Subscriptions};
-use super::{Position, SlowPolicy};
+use super::{ConnId, Position, SlowPolicy};
 
 /// A name space: equal names in two spaces are two channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub(crate) struct Channel {
     pub(crate) name: Rc<str>,
     /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
     pub(crate) slow: Option<SlowPolicy>,
+    /// Who is in is kept.
+    pub(crate) keeps_presence: bool,
+    /// Its handler is told of its first and its last subscriber.
+    pub(crate) tells_occupancy: bool,
     /// Where its newest publication stands; at first, where the first one will follow.
     pub(crate) head: Position,
     pub(crate) subscribers: Vec<Subscriber>,
@@ -71,9 +76,18 @@ pub(crate) struct Channels {
     /// Of each space, what holds for some of its channels.
     rules: Vec<ChannelRules>,
     slab: Slab<Channel>,
+    pub(super) presences: Presences,
 }
 
 impl Channels {
+    /// None. `leaving_max`: see [`HubLimits`](super::HubLimits).
+    pub(super) fn new(leaving_max: usize) -> Self {
+        Self {
+            presences: Presences::new(leaving_max),
+            ..Self::default()
+        }
+    }
+
     /// The number of the name space `name`, which comes into being when first named.
     pub(crate) fn space(&mut self, name: &str) -> Space {
         let at = self
@@ -94,11 +108,31 @@ impl Channels {
         &mut self,
         space: Space,
         rule: &ChannelOptions,
+        route: u16,
     ) -> Result<(), Contradiction> {
         match self.rules.get_mut(space.0 as usize) {
-            Some(rules) => rules.add(rule),
+            Some(rules) => rules.add(rule, route),
             None => Ok(()),
         }
+    }
+
+    /// What the rules say of a channel.
+    pub(super) fn options(&self, space: Space, name: &str) -> ChannelOptions {
+        let rules = self.rules.get(space.0 as usize);
+        rules.map_or_else(|| ChannelOptions::of(""), |rules| rules.of(name))
+    }
+
+    #[cfg(feature = "presence")]
+    /// The route whose handler is told what becomes of the channels of a space.
+    pub(super) fn teller(&self, space: Space) -> Option<u16> {
+        self.rules.get(space.0 as usize)?.route
+    }
+
+    /// The user whose personal channel is among these.
+    pub(super) fn user_of(&self, subscriptions: &[Subscription]) -> Option<Rc<str>> {
+        let space = self.find_space(USER_SPACE)?;
+        let mut channels = subscriptions.iter().filter_map(|s| self.get(s.channel));
+        channels.find(|c| c.space == space).map(|c| c.name.clone())
     }
 
     /// The same for one that was named before.
@@ -163,15 +197,16 @@ impl Channels {
     }
 
     pub(crate) fn create(&mut self, space: Space, name: &str, head: Position) -> u32 {
-        let rules = self.rules.get(space.0 as usize);
-        let options = rules.map(|rules| rules.of(name));
-        let slow = options.as_ref().and_then(|options| options.slow);
-        let history = options.and_then(|options| options.history());
-        let ring = history.map(|options| Box::new(Ring::new(options, head, name.len())));
+        let options = self.options(space, name);
+        let ring = options
+            .history()
+            .map(|options| Box::new(Ring::new(options, head, name.len())));
         let name: Rc<str> = name.into();
         let channel = Channel {
             space,
-            slow,
+            slow: options.slow,
+            keeps_presence: options.presence == Some(true),
+            tells_occupancy: options.callback == Some(true),
             name: name.clone(),
             head,
             subscribers: Vec::new(),
@@ -185,14 +220,24 @@ impl Channels {
     }
 
     /// Links session and channel. The caller has checked that they are not linked yet.
-    pub(crate) fn join(&mut self, channel: u32, index: u32, session: &mut Session) {
+    pub(crate) fn join(&mut self, channel: u32, id: ConnId, session: &mut Session) {
+        let Some(entry) = self.slab.get(channel as usize) else {
+            return;
+        };
+        if entry.keeps_presence {
+            let user = self.user_of(session.subscriptions.as_slice());
+            self.presences.join(entry.space, &entry.name, id, user);
+        }
+        if entry.tells_occupancy && entry.subscribers.is_empty() {
+            self.presences.note_occupied(entry.space, &entry.name, true);
+        }
         let Some(entry) = self.slab.get_mut(channel as usize) else {
             return;
         };
         let in_channel = entry.subscribers.len() as u32;
         let in_session = session.subscriptions.len() as u32;
         entry.subscribers.push(Subscriber {
-            session: index,
+            session: id.index,
             position: in_session,
         });
         session.subscriptions.push(Subscription {
@@ -235,7 +280,15 @@ impl Channels {
         if at >= channel.subscribers.len() {
             return;
         }
-        channel.subscribers.swap_remove(at);
+        let left = channel.subscribers.swap_remove(at);
+        if channel.keeps_presence {
+            let (space, name) = (channel.space, &channel.name);
+            self.presences.leave(space, name, left.session);
+        }
+        if channel.tells_occupancy && channel.subscribers.is_empty() {
+            self.presences
+                .note_occupied(channel.space, &channel.name, false);
+        }
         // The channel's last subscriber may have moved to `at`: tell its session.
         if let Some(moved) = channel.subscribers.get(at)
             && let Some(session) = sessions.get_mut(moved.session as usize)
@@ -282,6 +335,7 @@ impl Channels {
     pub(crate) fn check_invariants(&self, sessions: &Slab<Session>) {
         let named: usize = self.by_name.iter().map(HashMap::len).sum();
         assert_eq!(named, self.slab.len(), "names and channels differ");
+        self.presences.check_invariants();
         for (id, channel) in &self.slab {
             assert!(
                 !channel.subscribers.is_empty() || channel.is_kept(),
@@ -293,6 +347,11 @@ impl Channels {
                 let back = session.subscriptions.as_slice()[subscriber.position as usize];
                 assert_eq!((back.channel, back.position), (id as u32, at as u32));
             }
+            let sessions = channel.subscribers.iter().map(|s| s.session);
+            let mut sessions: Vec<u32> = sessions.filter(|_| channel.keeps_presence).collect();
+            sessions.sort_unstable();
+            let present = self.presences.sessions_in(channel.space, &channel.name);
+            assert_eq!(sessions, present, "subscribers and presence differ");
         }
         for (index, session) in sessions {
             for (at, subscription) in session.subscriptions.as_slice().iter().enumerate() {

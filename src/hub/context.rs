@@ -20,7 +20,7 @@ use crate::ws::{CloseCode, Message};
 pub struct Context<'a> {
     pub(super) hub: &'a mut Hub,
     pub(super) route: u16,
-    session: Option<u32>,
+    pub(super) session: Option<u32>,
     /// Of the request that the call is about, where there is no session.
     grant: Option<&'a Grant>,
 }
@@ -624,6 +624,12 @@ impl<'a> Context<'a> {
                 "channels",
                 "Channels with a subscriber.",
                 self.hub.channels() as u64,
+            ),
+            #[cfg(feature = "presence")]
+            (
+                "presence_members",
+                "Users and connections in channels that keep who is in.",
+                self.hub.channels.presences.members() as u64,
             ),
             (
                 "queued_frames",

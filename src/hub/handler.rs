@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "presence")]
+use super::PresenceChange;
 use super::{Answered, Call, CallError, ConnId, Context, Dial, LinkEvent, LinkId};
 use crate::http::{Head, Response};
 use crate::token::Grant;
@@ -93,6 +95,14 @@ pub trait Handler {
     /// Something happened on a link that this handler has asked for with [`Context::dial`]. There is no session.
     fn on_link(&mut self, cx: &mut Context<'_>, link: LinkId, event: LinkEvent<'_>) {
         _ = (cx, link, event);
+    }
+
+    /// Somebody has come into a channel of this handler's name space or left it, where the options ask for it
+    /// ([`ChannelOptions::presence`](super::ChannelOptions)). Told at the end of the turn, in order; of several routes of
+    /// the space the first that has options for channels is told. Only after [`Context::ask_presence`] there is a session.
+    #[cfg(feature = "presence")]
+    fn on_presence(&mut self, cx: &mut Context<'_>, channel: &str, change: PresenceChange<'_>) {
+        _ = (cx, channel, change);
     }
 
     /// The text that tells a subscriber how many messages it missed, if that is known: where the oldest are dropped, or

@@ -12,6 +12,7 @@
 //! | `context.rs` | what a handler may do |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
+//! | `presence.rs` | who is in a channel (feature `presence`) |
 //! | `options.rs` | what holds for some channels and not for others |
 //! | `position.rs` | where a subscriber stands in a channel |
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
@@ -60,6 +61,11 @@ mod options;
 mod outbox;
 mod outboxes;
 mod position;
+#[cfg(feature = "presence")]
+mod presence;
+#[cfg(not(feature = "presence"))]
+#[path = "presence/off.rs"]
+mod presence;
 #[cfg(feature = "process")]
 mod program;
 mod publish;
@@ -86,6 +92,10 @@ pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use options::ChannelOptions;
 pub use position::{NoPosition, Position};
+#[cfg(all(feature = "presence", any(test, feature = "sim")))]
+pub(crate) use presence::NO_ROUTE;
+#[cfg(feature = "presence")]
+pub use presence::{Member, PresenceChange, PresenceView};
 #[cfg(feature = "process")]
 pub use program::{Exit, Framing, Ordered, ProcessOrder, Program};
 pub use publish::{PublishError, Published};
@@ -156,6 +166,11 @@ pub struct HubLimits {
     pub memory_budget_bytes: usize,
     /// Most bytes of what channels keep, all together. It counts into the memory budget, and gives way to all else there.
     pub history_budget_bytes: usize,
+    /// How long a user may be without a connection before it has left a channel that keeps who is in, in milliseconds.
+    /// 5,000: a page that is loaded anew, or a network that changes.
+    pub presence_grace_ms: u64,
+    /// Most users that may be about to leave, all channels together: those beyond leave at once.
+    pub presence_leaving_max: usize,
 }
 
 impl Default for HubLimits {
@@ -164,6 +179,8 @@ impl Default for HubLimits {
             channels_max: 100_000,
             memory_budget_bytes: 64 << 20,
             history_budget_bytes: 16 << 20,
+            presence_grace_ms: 5_000,
+            presence_leaving_max: 10_000,
         }
     }
 }
@@ -291,7 +308,7 @@ impl Hub {
             sessions: Slab::new(),
             slots: 0,
             outboxes: Outboxes::default(),
-            channels: Channels::default(),
+            channels: Channels::new(limits.presence_leaving_max),
             histories: Histories::default(),
             followed: HashMap::new(),
             frames: Frames::default(),
@@ -343,7 +360,7 @@ impl Hub {
     pub(crate) fn add_channel_options(&mut self, route: u16, options: &ChannelOptions) -> bool {
         let space = self.routes.get(route as usize).map(|route| route.space);
         self.outdates |= options.slow == Some(SlowPolicy::Latest);
-        space.is_none_or(|space| self.channels.add_rule(space, options).is_ok())
+        space.is_none_or(|space| self.channels.add_rule(space, options, route).is_ok())
     }
 
     /// Sessions that are open or still draining.
@@ -375,6 +392,7 @@ impl Hub {
             + self.calls.bytes
             + self.links.bytes()
             + self.grants.bytes()
+            + self.channels.presences.bytes()
     }
 
     /// The memory budget in bytes.
@@ -530,6 +548,7 @@ impl Hub {
             && self.drained.is_empty()
             && self.suspects.is_empty())
             || self.grants.has_orders()
+            || self.channels.presences.has_orders()
     }
 
     /// Takes the answers to requests that handlers had put off.

@@ -8,7 +8,7 @@
 //! subscribers have come by. They are looked through when a channel comes into being, and the channel keeps the answer.
 
 use super::channel::CHANNEL_NAME_BYTES_MAX;
-use super::{HistoryOptions, SlowPolicy};
+use super::{Context, HistoryOptions, SlowPolicy};
 
 /// Options in one line each: the field, the method that says it, and that a longer rule outdoes a shorter one.
 macro_rules! channel_options {
@@ -69,6 +69,12 @@ channel_options! {
     history_bytes_max: usize,
     /// How long one is kept, in milliseconds.
     history_ms_max: u64,
+    /// Keep who is in: `Context::presence` (feature `presence`), and its handler is told of changes.
+    presence: bool,
+    /// Tell its handler when it gets its first subscriber and when it loses its last.
+    callback: bool,
+    /// Tell every subscriber who comes and goes, and not only those who ask for it. It is up to its handler.
+    join_leave: bool,
 }
 
 impl ChannelOptions {
@@ -97,6 +103,10 @@ impl ChannelOptions {
             Err("no channel has so long a name")
         } else if beginning.contains(char::is_control) {
             Err("no channel has control characters in its name")
+        } else if cfg!(not(feature = "presence"))
+            && [self.presence, self.join_leave, self.callback].contains(&Some(true))
+        {
+            Err("this build knows nobody in channels: build it with the feature `presence`")
         } else {
             Ok(())
         }
@@ -117,9 +127,21 @@ impl ChannelOptions {
     }
 }
 
-/// The rules of one name space, the shorter first.
+impl Context<'_> {
+    /// What the options say of a channel of this space, whether it is there or not.
+    pub fn channel_options(&self, channel: &str) -> ChannelOptions {
+        self.hub.channels.options(self.space(), channel)
+    }
+}
+
+/// The rules of one name space.
 #[derive(Debug, Default)]
-pub(super) struct ChannelRules(Vec<ChannelOptions>);
+pub(super) struct ChannelRules {
+    /// The shorter first.
+    rules: Vec<ChannelOptions>,
+    /// The first route that had any.
+    pub(super) route: Option<u16>,
+}
 
 /// Two rules for the same names say different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,13 +149,14 @@ pub(super) struct Contradiction;
 
 impl ChannelRules {
     /// Adds a rule, unless it is there already.
-    pub(super) fn add(&mut self, rule: &ChannelOptions) -> Result<(), Contradiction> {
-        match self.0.iter().find(|known| known.names == rule.names) {
+    pub(super) fn add(&mut self, rule: &ChannelOptions, route: u16) -> Result<(), Contradiction> {
+        self.route.get_or_insert(route);
+        match self.rules.iter().find(|known| known.names == rule.names) {
             Some(known) if known == rule => Ok(()),
             Some(_) => Err(Contradiction),
             None => {
-                let at = self.0.partition_point(|r| r.length() <= rule.length());
-                self.0.insert(at, rule.clone());
+                let at = self.rules.partition_point(|r| r.length() <= rule.length());
+                self.rules.insert(at, rule.clone());
                 Ok(())
             }
         }
@@ -142,7 +165,7 @@ impl ChannelRules {
     /// What they say together about the channel `name`.
     pub(super) fn of(&self, name: &str) -> ChannelOptions {
         let mut said = ChannelOptions::of("");
-        for rule in self.0.iter().filter(|rule| rule.matches(name)) {
+        for rule in self.rules.iter().filter(|rule| rule.matches(name)) {
             said.overlay(rule);
         }
         said
@@ -165,8 +188,8 @@ mod tests {
             ChannelOptions::of("ticks.u*").slow(SlowPolicy::DropOldest),
         ] {
             assert_eq!(rule.check(), Ok(()));
-            assert_eq!(rules.add(&rule), Ok(()));
-            assert_eq!(rules.add(&rule), Ok(()), "said twice is said once");
+            assert_eq!(rules.add(&rule, 0), Ok(()));
+            assert_eq!(rules.add(&rule, 0), Ok(()), "said twice is said once");
         }
         for (name, slow) in [
             ("ticks.eur", SlowPolicy::Close),
@@ -178,7 +201,7 @@ mod tests {
             assert_eq!(rules.of(name).slow, Some(slow), "{name}");
         }
         let other = ChannelOptions::of("*").slow(SlowPolicy::Close);
-        assert_eq!(rules.add(&other), Err(Contradiction));
+        assert_eq!(rules.add(&other, 1), Err(Contradiction));
     }
 
     #[test]

@@ -88,11 +88,12 @@ impl Hub {
         max: usize,
     ) -> Result<(u32, bool), SubscribeError> {
         check_internal_name(name).map_err(SubscribeError::Name)?;
-        let Some(session) = self
-            .sessions
-            .get_mut(index as usize)
-            .filter(|s| s.is_open())
-        else {
+        let (Some(id), Some(session)) = (
+            self.conn_id(index),
+            self.sessions
+                .get_mut(index as usize)
+                .filter(|s| s.is_open()),
+        ) else {
             return Err(SubscribeError::Closed);
         };
         let found = self.channels.find(space, name);
@@ -121,7 +122,7 @@ impl Hub {
             }
         };
         if let Some(session) = self.sessions.get_mut(index as usize) {
-            self.channels.join(channel, index, session);
+            self.channels.join(channel, id, session);
         }
         Ok((channel, true))
     }
@@ -176,8 +177,9 @@ impl Hub {
     pub(crate) fn set_user(&mut self, index: u32, name: &str) -> Result<(), SubscribeError> {
         let space = self.user_space();
         self.unsubscribe_where(index, space, |_| true);
-        self.subscribe_within(index, space, name, usize::MAX)?;
-        Ok(())
+        let joined = self.subscribe_within(index, space, name, usize::MAX);
+        self.rename_member(index);
+        joined.map(drop)
     }
 
     /// The user a session belongs to: the name of the one user channel it is subscribed to.

@@ -73,12 +73,14 @@ impl Core {
             },
             None => None,
         };
-        if let Some(route) = self.routes.get_mut(timer.route as usize) {
-            let mut cx = Context::new(&mut self.hub, timer.route, session);
-            route
-                .handler
-                .on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
-        }
+        // The hub's own timers belong to no route.
+        let Some(route) = self.routes.get_mut(timer.route as usize) else {
+            return self.hub.end_timer(timer.ticket);
+        };
+        let mut cx = Context::new(&mut self.hub, timer.route, session);
+        route
+            .handler
+            .on_outcome(&mut cx, timer.ticket, Outcome::Elapsed);
     }
 
     /// A connection's nearest deadline, computed from what it remembers; `None`: it may stay as it is.

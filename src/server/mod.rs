@@ -18,6 +18,7 @@
 //! | `links.rs` | connections to other servers that stay: dialling, shaking hands, reading, writing |
 //! | `processes.rs`, `lines.rs` | links to processes: their output in lines, their end in steps (feature `process`) |
 //! | `home.rs` | publications of channels that live elsewhere |
+//! | `presence.rs` | telling handlers who comes and goes (feature `presence`) |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `admission.rs` | keys, tokens, origins; what becomes of a grant while its session is open |
@@ -47,6 +48,8 @@ mod links;
 mod memory;
 mod open;
 mod polls;
+#[cfg(feature = "presence")]
+mod presence;
 #[cfg(feature = "process")]
 mod processes;
 mod proxies;

@@ -423,6 +423,8 @@ impl<T: Transport> Worker<T> {
                 self.settle(link, fate);
             }
             self.carry_out_grants();
+            #[cfg(feature = "presence")]
+            self.core.tell_presence();
             for session in self.core.hub.take_drained() {
                 self.core.tell_drained(session);
             }
