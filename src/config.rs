@@ -40,6 +40,7 @@ mod print;
 #[cfg(feature = "process")]
 mod processes;
 mod proxies;
+mod pubsub;
 mod record;
 mod streams;
 mod table;
@@ -105,6 +106,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     hierachain: HieraChainOptions,
     tapr: TaprOptions,
+    #[cfg(feature = "presence")]
+    pubsub_callback: crate::dialect::PubSubCallback,
     record: Record,
 }
 
@@ -134,6 +137,8 @@ impl Config {
     /// Host and port of every application, node and back end that is called.
     pub fn applications(&self) -> impl Iterator<Item = (&str, u16)> {
         let targets = self.tapr.callback.iter();
+        #[cfg(feature = "presence")]
+        let targets = targets.chain(&self.pubsub_callback.target);
         #[cfg(feature = "jsonrpc")]
         let targets = targets.chain(self.nodes_by_tcp());
         #[cfg(feature = "apigw")]
@@ -192,7 +197,12 @@ impl Config {
                 Dialect::HieraChain => Box::new(chain.clone()),
                 Dialect::HieraChainStatus => Box::new(chain.status()),
                 Dialect::HieraChainPublish => Box::new(chain.ingest()),
-                Dialect::PubSub => Box::new(PubSub::new(options.pubsub)),
+                Dialect::PubSub => {
+                    let pubsub = PubSub::new(options.pubsub);
+                    #[cfg(feature = "presence")]
+                    let pubsub = pubsub.callback(self.pubsub_callback.clone());
+                    Box::new(pubsub)
+                }
                 Dialect::Echo => Box::new(Echo::new(options.echo)),
                 Dialect::Chat => Box::new(Chat::new(options.chat)),
                 Dialect::Tapr => Box::new(tapr.clone()),

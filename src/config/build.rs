@@ -15,7 +15,7 @@ use super::permissions::{check_cookie, keys_with_grants};
 #[cfg(feature = "process")]
 use super::processes::read_process;
 use super::record::{Origin, Record, RouteRecord, Settings, Written};
-use super::table::{GLOBAL, Global, RouteValues, SAME_ORIGIN, route_settings};
+use super::table::{Global, RouteValues, SAME_ORIGIN, global_settings, route_settings};
 use super::value::COVERED;
 use super::{Config, Problem, Sandbox, machine, nearest};
 use crate::dialect::TaprOptions;
@@ -64,7 +64,7 @@ pub(super) fn globals(record: &Record) -> Global {
     if let Some(bytes) = machine::memory_budget_bytes() {
         global.worker.hub.memory_budget_bytes = bytes;
     }
-    for setting in GLOBAL {
+    for setting in global_settings() {
         if let Some(written) = record.settings.get(setting.section, setting.name) {
             (setting.set)(&mut global, &written.value);
         }
@@ -121,6 +121,8 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
     };
     let listeners = build.listeners(&global);
     let tapr = build.tapr();
+    #[cfg(feature = "presence")]
+    let pubsub_callback = build.pubsub_callback(&global);
     build.proxies(&mut global, &listeners);
     let routes = build.routes(&global, &listeners);
     build.check_streams(&listeners, &routes);
@@ -146,6 +148,8 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         routes,
         hierachain,
         tapr,
+        #[cfg(feature = "presence")]
+        pubsub_callback,
         record,
     };
     // Templates are the router's own business: it is asked.

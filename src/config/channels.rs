@@ -52,6 +52,20 @@ macro_rules! number {
     };
 }
 
+macro_rules! switch {
+    ($field:ident) => {
+        Known {
+            name: stringify!($field),
+            kind: Kind::Switch,
+            get: |o| o.$field.map(Value::Switch),
+            set: |o, value| {
+                o.$field = Some(*value == Value::Switch(true));
+                true
+            },
+        }
+    };
+}
+
 /// Every option, in one line each. What is said here and there is the same word.
 const OPTIONS: &[Known] = &[
     choice!(
@@ -63,6 +77,9 @@ const OPTIONS: &[Known] = &[
     number!(history_messages_max, 0, COUNT),
     number!(history_bytes_max, 1, TOTAL_BYTES),
     number!(history_ms_max, 1, MS),
+    switch!(presence),
+    switch!(join_leave),
+    switch!(callback),
 ];
 
 fn option_names() -> Vec<&'static str> {
@@ -137,6 +154,9 @@ impl File<'_> {
             let message =
                 format!("nothing is said of these channels: one of {names} is missing here");
             return self.problem(item.at, message);
+        }
+        if let Err(why) = options.check() {
+            return self.problem(item.at, why.to_owned());
         }
         let origin = self.origin(item.at);
         if let Some(earlier) = self.channels_called(&options.names) {

@@ -225,9 +225,24 @@ pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static s
         ("apigw", _) if !cfg!(feature = "apigw") => Some("apigw"),
         ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
         ("process", _) | ("", "exec" | "tail") if !cfg!(feature = "process") => Some("process"),
+        ("pubsub", _) if !cfg!(feature = "presence") && OF_PRESENCE.contains(&name) => {
+            Some("presence")
+        }
         _ => None,
     }
 }
+
+/// Settings of `pubsub` that belong to the feature `presence`.
+const OF_PRESENCE: [&str; 8] = [
+    "callback",
+    "callback_timeout_ms",
+    "callback_grace_ms",
+    "callbacks_max",
+    "presence_grace_ms",
+    "presence_leaving_max",
+    "presence_list_max",
+    "presence_info_bytes_max",
+];
 
 /// The tables that belong to a dialect.
 pub(crate) const SECTIONS: [&str; 8] = [

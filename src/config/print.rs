@@ -11,7 +11,7 @@ use super::channels::{CHANNELS, SECTION as CHANNELS_SECTION};
 use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
 use super::permissions::KEY;
 use super::record::{Origin, Record, origin_of};
-use super::table::{GLOBAL, route_settings};
+use super::table::{global_settings, route_settings};
 use super::value::quoted;
 
 pub(super) fn print(config: &Config) -> String {
@@ -20,7 +20,7 @@ pub(super) fn print(config: &Config) -> String {
     let (global, base) = (globals(record), values(record, ""));
     for section in ["", "log", "limits", "calls"] {
         heading(&mut out, section);
-        for setting in GLOBAL.iter().filter(|s| s.section == section) {
+        for setting in global_settings().filter(|s| s.section == section) {
             let origin = match record.settings.get(section, setting.name) {
                 Some(written) => written.origin.clone(),
                 None => default_origin(section, setting.name, &global.worker.hub),
@@ -36,7 +36,7 @@ pub(super) fn print(config: &Config) -> String {
     }
     for section in SECTIONS {
         heading(&mut out, section);
-        for setting in GLOBAL.iter().filter(|s| s.section == section) {
+        for setting in global_settings().filter(|s| s.section == section) {
             let origin = record.settings.origin(section, setting.name);
             let value = (setting.get)(&global).to_toml(setting.kind);
             entry(&mut out, setting.name, &value, &origin);

@@ -3,26 +3,11 @@
 use super::build::{Build, Wrong};
 use super::dialects::{Dialect, MAIN, Options};
 use super::record::{Origin, RouteRecord, Settings, Written};
-use super::table::macros::{choice, list, number, switch};
+use super::table::macros::{choice, list, number, switch, text};
 use super::table::{BYTES, Global, MS, RouteValues, Setting};
 use super::value::{Kind, Value};
 use crate::dialect::{InvalidUtf8, LongLines, Restart, split_command};
 use crate::server::RouteSettings;
-
-macro_rules! text {
-    ($section:literal, $name:literal, $($field:tt)+) => {
-        Setting {
-            section: $section,
-            name: $name,
-            kind: Kind::Text,
-            get: |s| Value::Text(s.$($field)+.clone()),
-            set: |s, value| {
-                value.text().clone_into(&mut s.$($field)+);
-                true
-            },
-        }
-    };
-}
 
 /// The settings of a route that starts processes.
 pub(super) const SETTINGS: &[Setting<RouteValues>] = &[

@@ -10,7 +10,7 @@ use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
 use super::dialects::{Dialect, MAIN, SECTIONS, missing_feature_of};
 use super::document::{Item, Key, Table, Toml};
 use super::permissions::{KEY, KeyRecord};
-use super::table::{GLOBAL, Global, RouteValues, route_settings};
+use super::table::{Global, RouteValues, global_settings, route_settings};
 use super::value::{Kind, Value};
 use super::{Input, Problem, nearest};
 
@@ -141,7 +141,7 @@ impl Known {
 
 /// The settings that may stand in a table.
 fn known_in(section: &str) -> Vec<Known> {
-    let global = GLOBAL.iter().filter(|s| s.section == section);
+    let global = global_settings().filter(|s| s.section == section);
     let mut known: Vec<Known> = global
         .map(|s| Known {
             name: s.name,
@@ -604,7 +604,7 @@ fn not_in_this_build(what: &str, feature: &str) -> String {
 pub(super) fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> String {
     let mut message = format!("unknown {what} {name:?}{place}");
     let elsewhere = || {
-        let global = GLOBAL.iter().map(|s| (s.section, s.name));
+        let global = global_settings().map(|s| (s.section, s.name));
         let route = route_settings().map(|s| (s.section, s.name));
         global.chain(route).find(|(_, n)| *n == name)
     };

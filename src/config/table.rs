@@ -7,7 +7,7 @@ pub(super) mod macros;
 
 use std::path::PathBuf;
 
-use self::macros::{choice, list, number, route_ms, switch};
+use self::macros::{choice, list, number, route_ms, switch, text};
 use super::Sandbox;
 use super::dialects::Options;
 use super::value::{Kind, Value};
@@ -53,6 +53,11 @@ pub(crate) struct Global {
     pub(crate) public_without_keys: bool,
     pub(crate) default_routes: bool,
     pub(crate) sandbox: Sandbox,
+    #[cfg(feature = "presence")]
+    pub(crate) pubsub_callback: crate::dialect::PubSubCallback,
+    /// The application's URL as it was written.
+    #[cfg(feature = "presence")]
+    pub(crate) pubsub_callback_url: String,
     pub(crate) worker: WorkerSettings,
     pub(crate) log: log::Settings,
 }
@@ -75,6 +80,10 @@ impl Default for Global {
             public_without_keys: false,
             default_routes: true,
             sandbox: Sandbox::default(),
+            #[cfg(feature = "presence")]
+            pubsub_callback: Default::default(),
+            #[cfg(feature = "presence")]
+            pubsub_callback_url: String::new(),
             worker: WorkerSettings::default(),
             log: log::Settings::default(),
         }
@@ -140,7 +149,14 @@ pub(super) const BYTES: u64 = 1 << 30;
 pub(super) const TOTAL_BYTES: u64 = 1 << 40;
 
 /// Settings of the whole server.
-pub(crate) const GLOBAL: &[Setting<Global>] = &[
+pub(crate) fn global_settings() -> impl Iterator<Item = &'static Setting<Global>> {
+    let all = GLOBAL.iter();
+    #[cfg(feature = "presence")]
+    let all = all.chain(super::pubsub::GLOBAL);
+    all
+}
+
+const GLOBAL: &[Setting<Global>] = &[
     list!("", "listen", Kind::List, listen),
     list!("", "control", Kind::List, control),
     list!("tapr", "listen", Kind::List, tapr),
@@ -315,7 +331,7 @@ pub(crate) const GLOBAL: &[Setting<Global>] = &[
 
 /// Settings of routes, of every dialect.
 pub(crate) fn route_settings() -> impl Iterator<Item = &'static Setting<RouteValues>> {
-    let all = ROUTE.iter();
+    let all = ROUTE.iter().chain(super::pubsub::ROUTE);
     #[cfg(feature = "process")]
     let all = all.chain(super::processes::SETTINGS);
     #[cfg(feature = "apigw")]
@@ -343,16 +359,7 @@ const ROUTE: &[Setting<RouteValues>] = &[
             true
         },
     },
-    Setting {
-        section: "",
-        name: "key_parameter",
-        kind: Kind::Text,
-        get: |s| Value::Text(s.key_parameter.clone()),
-        set: |s, value| {
-            value.text().clone_into(&mut s.key_parameter);
-            true
-        },
-    },
+    text!("", "key_parameter", key_parameter),
     Setting {
         section: "",
         name: "key_cookie",
@@ -557,28 +564,9 @@ const ROUTE: &[Setting<RouteValues>] = &[
         options.hierachain.max_connections
     ),
     number!("hierachain", "ping_ms", 0, MS, options.hierachain.ping_ms),
-    switch!("pubsub", "clients_publish", options.pubsub.clients_publish),
-    number!(
-        "pubsub",
-        "channels_max",
-        1,
-        100_000,
-        options.pubsub.channels_max
-    ),
-    number!("pubsub", "batch_max", 1, 100_000, options.pubsub.batch_max),
-    switch!("pubsub", "nchan_statuses", options.pubsub.nchan_statuses),
     switch!("chat", "presence", options.chat.presence),
     switch!("echo", "retype_utf8", options.echo.retype_utf8),
-    Setting {
-        section: "tapr",
-        name: "callback",
-        kind: Kind::Text,
-        get: |s| Value::Text(s.options.tapr_callback.clone()),
-        set: |s, value| {
-            value.text().clone_into(&mut s.options.tapr_callback);
-            true
-        },
-    },
+    text!("tapr", "callback", options.tapr_callback),
     number!(
         "tapr",
         "callback_timeout_ms",

@@ -68,6 +68,8 @@ pub use process::{
     CommandError, InvalidUtf8, LongLines, ProcessOptions, ProcessPerClient, Restart, SharedProcess,
     split_command,
 };
+#[cfg(feature = "presence")]
+pub use pubsub::PubSubCallback;
 pub use pubsub::{PubSub, PubSubOptions};
 #[cfg(feature = "signature")]
 pub use tapr::SignatureKeys;

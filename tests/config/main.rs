@@ -78,7 +78,7 @@ fn mistakes_have_a_place_and_a_way_out() {
         ),
         (
             "[[pubsub.channels]]\nmatch = \"a*\"\n",
-            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max is missing here",
+            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max, presence, join_leave, callback is missing here",
         ),
         (
             "[[pubsub.channels]]\nslow = \"latest\"\n",
@@ -96,6 +96,30 @@ fn mistakes_have_a_place_and_a_way_out() {
             "[[pubsub.channels]]\nmatch = \"a*\"\nslow = \"latest\"\n\
              [[pubsub.channels]]\nmatch = \"a*\"\nslow = \"close\"\n",
             "FILE:5:9: `match` = \"a*\" stands at FILE:1:1 too",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\npresence = 1\n",
+            "FILE:3:12: `presence` wants true or false, this is a number",
+        ),
+        #[cfg(not(feature = "presence"))]
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\npresence = true\n",
+            "FILE:1:1: this build knows nobody in channels: build it with the feature `presence`",
+        ),
+        #[cfg(not(feature = "presence"))]
+        (
+            "[pubsub]\npresence_list_max = 1\n",
+            "FILE:2:1: \"presence_list_max\" in [pubsub] is not in this build",
+        ),
+        #[cfg(feature = "presence")]
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\ncallback = true\n",
+            "FILE:1:1: `callback` = true needs somebody to be told: write its URL as `callback` in [pubsub]",
+        ),
+        #[cfg(feature = "presence")]
+        (
+            "[pubsub]\ncallback = \"ftp://a\"\n",
+            "FILE:2:1: \"ftp://a\" is not a URL that can be called: write http://HOST:PORT/PATH",
         ),
         (
             "[pubsub.channels]\nmatch = \"a*\"\nslow = \"latest\"\n",
@@ -624,7 +648,11 @@ fn the_application_is_found_by_the_variables_of_a_manifest() {
     let print = |file: &str, variables: &[(&str, &str)]| {
         let file = TempFile::new("tapr.toml", file);
         let mut command = dunlin(&["--config", file.as_str(), "--print-config"]);
-        let ended = run(command.envs(variables.iter().copied()));
+        let mut ended = run(command.envs(variables.iter().copied()));
+        // Another dialect may have a key of the same name.
+        if let Some(at) = ended.out.find("\n[tapr]\n") {
+            ended.out.drain(..at);
+        }
         printed(&ended, "callback").replace(file.as_str(), "FILE")
     };
     let port = ("WS_PORT", "3010");

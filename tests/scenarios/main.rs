@@ -11,6 +11,7 @@
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
+//! | `presence.rs` | who is in a channel; an application that is told of first and last subscribers |
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
 //! | `mixtures.rs` | sessions whose channels have policies of their own |
@@ -44,6 +45,8 @@ mod links;
 mod memory;
 mod mixtures;
 mod polls;
+#[cfg(feature = "presence")]
+mod presence;
 mod proxies;
 mod responses;
 mod slow;

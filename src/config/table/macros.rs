@@ -57,6 +57,21 @@ macro_rules! list {
     };
 }
 
+macro_rules! text {
+    ($section:literal, $name:literal, $($field:tt)+) => {
+        Setting {
+            section: $section,
+            name: $name,
+            kind: Kind::Text,
+            get: |s| Value::Text(s.$($field)+.clone()),
+            set: |s, value| {
+                value.text().clone_into(&mut s.$($field)+);
+                true
+            },
+        }
+    };
+}
+
 /// Words that stand for values.
 macro_rules! choice {
     ($section:literal, $name:literal, $($field:ident).+, $($word:literal = $value:path),+) => {
@@ -73,4 +88,4 @@ macro_rules! choice {
     };
 }
 
-pub(in crate::config) use {choice, list, number, route_ms, switch};
+pub(in crate::config) use {choice, list, number, route_ms, switch, text};

@@ -11,6 +11,7 @@
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
 //! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
 //! | `GET /ch/{channel}` otherwise | every publication from now on, as events or lines, or 426: see `wanted.rs` |
+//! | `GET /ch/{channel}?presence` | who is in: see `presence.rs` |
 //! | `OPTIONS` | what a page may do (CORS) |
 //! | another method | 405 with `Allow` |
 //!
@@ -23,7 +24,17 @@
 //! memory they need are checked before the first of them is published.
 
 mod begin;
+#[cfg(feature = "presence")]
+mod callback;
+#[cfg(not(feature = "presence"))]
+#[path = "no_presence.rs"]
+mod presence;
+#[cfg(feature = "presence")]
+mod presence;
 mod wanted;
+
+#[cfg(feature = "presence")]
+pub use callback::PubSubCallback;
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -39,6 +50,8 @@ use crate::hub::{
     Accept, CloseInfo, Context, Handler, Joined, Locals, Position, PublishError, Published, Reply,
     Request, Stream, SubscribeError, Upgrade, check_channel_name,
 };
+#[cfg(feature = "presence")]
+use crate::hub::{Outcome, PresenceChange, Ticket};
 use crate::token::Action;
 use crate::ws::{CloseCode, Message};
 use begin::{Begin, subscribed};
@@ -58,6 +71,13 @@ pub struct PubSubOptions {
     /// `POST` to a channel answers 201 if somebody was subscribed and 202 if nobody was, as nchan does. Off: 200, and the
     /// body says how many there were.
     pub nchan_statuses: bool,
+    /// Most members of a channel that are listed and whose coming and going is told; of more there are counts.
+    /// 100: what a person can look at, and a change of one is a message to all.
+    #[cfg(feature = "presence")]
+    pub presence_list_max: usize,
+    /// Most bytes of what a client says of itself in `member`. 1,024: a name, a colour, where the picture is.
+    #[cfg(feature = "presence")]
+    pub presence_info_bytes_max: usize,
 }
 
 impl Default for PubSubOptions {
@@ -67,6 +87,10 @@ impl Default for PubSubOptions {
             channels_max: 1000,
             batch_max: 1000,
             nchan_statuses: false,
+            #[cfg(feature = "presence")]
+            presence_list_max: 100,
+            #[cfg(feature = "presence")]
+            presence_info_bytes_max: 1024,
         }
     }
 }
@@ -77,6 +101,10 @@ pub struct PubSub {
     options: PubSubOptions,
     /// Where each session may speak, or what it has come for: empty unless clients publish, or bring their token later.
     seats: Locals<Seat>,
+    #[cfg(feature = "presence")]
+    crowds: presence::Crowds,
+    #[cfg(feature = "presence")]
+    callbacks: callback::Callbacks,
 }
 
 impl PubSub {
@@ -84,8 +112,16 @@ impl PubSub {
     pub fn new(options: PubSubOptions) -> Self {
         Self {
             options,
-            seats: Locals::default(),
+            ..Self::default()
         }
+    }
+
+    /// Tells an application of channels that get their first subscriber and lose their last.
+    #[cfg(feature = "presence")]
+    #[must_use]
+    pub fn callback(mut self, callback: PubSubCallback) -> Self {
+        self.callbacks = callback::Callbacks::new(callback);
+        self
     }
 
     /// A session has shown what it may do and gets the channel that it has come for.
@@ -98,6 +134,11 @@ impl PubSub {
             cx.close(CloseCode::FORBIDDEN, why);
         } else if let Err(why) = join(cx, &seat.channel, seat.begin) {
             cx.close(CloseCode::TRY_LATER, &why.to_string());
+        } else if let Some(wish) = &seat.wish
+            && let Err(refusal) = wish.grant(cx, &seat.channel)
+        {
+            let why = refusal.detail().unwrap_or_default();
+            cx.close(CloseCode::FORBIDDEN, why);
         }
         if !self.options.clients_publish {
             self.seats.remove(cx);
@@ -266,12 +307,17 @@ impl Handler for PubSub {
             Ok(begin) => begin,
             Err(why) => return Upgrade::refuse(400, &why),
         };
-        let seat = || Seat {
+        let wish = match presence::Wish::read(cx, request, channel, &self.options) {
+            Ok(wish) => wish,
+            Err(refusal) => return Upgrade::Refuse(refusal),
+        };
+        let seat = |wish| Seat {
             channel: channel.into(),
             begin,
+            wish,
         };
         if cx.awaits_token() {
-            self.seats.insert(cx, seat());
+            self.seats.insert(cx, seat(Some(wish)));
             return Upgrade::accept();
         }
         if let Err(refusal) = permit_all(cx, begin.actions(), channel) {
@@ -282,8 +328,11 @@ impl Handler for PubSub {
             Ok(joined) => joined,
             Err(why) => return Upgrade::Refuse(unavailable(&why.to_string())),
         };
+        if let Err(refusal) = wish.grant(cx, channel) {
+            return Upgrade::Refuse(refusal);
+        }
         if self.options.clients_publish {
-            self.seats.insert(cx, seat());
+            self.seats.insert(cx, seat(None));
         }
         let mut accept = Accept::default();
         if is_stream {
@@ -321,6 +370,26 @@ impl Handler for PubSub {
 
     fn on_close(&mut self, cx: &mut Context<'_>, _: CloseInfo<'_>) {
         self.seats.remove(cx);
+    }
+
+    #[cfg(feature = "presence")]
+    fn on_presence(&mut self, cx: &mut Context<'_>, channel: &str, change: PresenceChange<'_>) {
+        match change {
+            PresenceChange::Occupied => self.callbacks.changed(cx, channel, true),
+            PresenceChange::Vacated => self.callbacks.changed(cx, channel, false),
+            change => {
+                let list_max = self.options.presence_list_max;
+                self.crowds.changed(cx, channel, change, list_max);
+            }
+        }
+    }
+
+    #[cfg(feature = "presence")]
+    fn on_outcome(&mut self, cx: &mut Context<'_>, ticket: Ticket, outcome: Outcome<'_>) {
+        let list_max = self.options.presence_list_max;
+        if !self.crowds.elapsed(cx, ticket, list_max) {
+            self.callbacks.ended(cx, ticket, &outcome);
+        }
     }
 
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>) -> Reply {
@@ -375,6 +444,7 @@ impl PubSub {
                 let refused = permit_all(cx, begin.actions(), channel).err();
                 return refused.map_or(Reply::Stream(stream), Reply::Now);
             }
+            Wanted::Presence => return presence::page(cx, channel, &self.options).into(),
             // An echo has no answer of its own for plain requests: this is the trait's 426.
             Wanted::WebSocket => return Echo::default().on_request(cx, request),
             Wanted::Info => {}
@@ -395,10 +465,12 @@ impl PubSub {
 }
 
 /// What a session is there for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Seat {
     channel: Box<str>,
     begin: Begin,
+    /// What else it wants as soon as it has shown a token.
+    wish: Option<presence::Wish>,
 }
 
 /// Subscribes, and says so to whoever wants to know where it stands.
@@ -491,5 +563,7 @@ const PAGE_HEADERS: &str =
 /// The variable of the route `/ch/{channel}`.
 const CHANNEL: &str = "channel";
 
+#[cfg(all(test, feature = "presence"))]
+mod presence_tests;
 #[cfg(test)]
 mod tests;

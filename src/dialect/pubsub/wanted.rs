@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `?info` | the channel's numbers |
 //! | `?poll`, `?poll=0` | what there is, at once or when there is something |
+//! | `?presence`, unless a stream is asked for by its type | who is in the channel |
 //! | `Accept: text/event-stream` (`EventSource`) | server-sent events |
 //! | `Accept: application/x-ndjson` | a line of JSON for each message |
 //! | `Accept: application/json` | the channel's numbers |
@@ -18,6 +19,7 @@ use crate::hub::{Request, Stream};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     Info,
+    Presence,
     Stream(Stream),
     WebSocket,
 }
@@ -37,7 +39,13 @@ pub(super) fn wanted(request: &Request<'_>) -> Wanted {
         true => Stream::Envelopes,
         false => Stream::Lines,
     });
-    let Some(accept) = request.header("Accept") else {
+    let accept = request.header("Accept");
+    // On a stream it asks for changes.
+    let is_stream = |accept| STREAMS.iter().any(|media_type| names(accept, media_type));
+    if request.query("presence").is_some() && !accept.is_some_and(is_stream) {
+        return Wanted::Presence;
+    }
+    let Some(accept) = accept else {
         return lines;
     };
     let rows = [
@@ -53,6 +61,9 @@ pub(super) fn wanted(request: &Request<'_>) -> Wanted {
         .find(|(media_type, _)| names(accept, media_type));
     row.map_or(Wanted::WebSocket, |(_, wanted)| *wanted)
 }
+
+/// Types that nobody names who does not want a stream.
+const STREAMS: [&str; 3] = ["text/event-stream", "application/x-ndjson", "text/plain"];
 
 /// Whether a list of media types (RFC 9110 §12.5.1) has this one.
 fn names(accept: &str, media_type: &str) -> bool {

@@ -79,12 +79,9 @@ fn ask(app: &App, cx: &mut Context<'_>, member: &Member, action: &str, data: &st
         ));
     }
     #[cfg(feature = "signature")]
-    if let Some(value) = app
-        .options
-        .signature_keys
-        .sign(cx.now().unix_seconds(), body.as_bytes())
     {
-        headers.push((Cow::Borrowed(super::signature::HEADER), value));
+        let keys = &app.options.signature_keys;
+        headers.extend(keys.header(cx.now().unix_seconds(), body.as_bytes()));
     }
     cx.call(Call {
         target: target.clone(),

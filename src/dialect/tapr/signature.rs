@@ -6,6 +6,7 @@
 //!      v1  HMAC-SHA-256 (RFC 2104) with the key, over  t '.' body ; one for each key, so that keys can be changed
 //! ```
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,9 +22,19 @@ impl fmt::Debug for SignatureKeys {
     }
 }
 
-pub(super) const HEADER: &str = "X-Dunlin-Signature";
+const HEADER: &str = "X-Dunlin-Signature";
 
 impl SignatureKeys {
+    /// The header; `None` without a key.
+    pub(in crate::dialect) fn header(
+        &self,
+        unix_seconds: u64,
+        body: &[u8],
+    ) -> Option<(Cow<'static, str>, String)> {
+        let value = self.sign(unix_seconds, body)?;
+        Some((HEADER.into(), value))
+    }
+
     /// The header's value; `None` without a key.
     pub(super) fn sign(&self, unix_seconds: u64, body: &[u8]) -> Option<String> {
         let mut value = format!("t={unix_seconds}");

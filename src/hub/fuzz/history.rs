@@ -67,6 +67,7 @@ impl Drive {
             channels_max: 2 + bytes.below(4),
             memory_budget_bytes: 4_096 << bytes.below(6),
             history_budget_bytes: 512 << bytes.below(6),
+            ..HubLimits::default()
         };
         let mut hub = Hub::new(3, limits, Random::seeded(7));
         let session = SessionLimits {
