@@ -20,6 +20,7 @@
 //! `ETag` of the answer and a member of its body; what is published between two requests only a history has.
 
 use super::connection::{Connection, Extra, Fate, Http, Incoming, Open, Phase, Wire};
+use super::note_write;
 use super::transport::Transport;
 use super::wheel::tick_at;
 use super::worker::Core;
@@ -118,6 +119,42 @@ impl Core {
         self.routes[route as usize].handler.on_open(&mut cx);
     }
 
+    /// One unit of work for a poll.
+    pub(super) fn work_poll<T: Transport>(
+        &mut self,
+        connection: &mut Connection<T>,
+        key: u32,
+    ) -> (Fate, usize) {
+        match self.write_earlier(connection) {
+            Fate::Drop => (Fate::Drop, 0),
+            Fate::Keep => self.work_open(connection, key),
+        }
+    }
+
+    /// Writes the answers to what was asked before the poll, as far as the transport takes them.
+    fn write_earlier<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+        let Phase::Open(open) = &mut connection.phase else {
+            return Fate::Keep;
+        };
+        let Some(poll) = open.extra.as_mut().and_then(|extra| extra.poll.as_mut()) else {
+            return Fate::Keep;
+        };
+        let http = &mut poll.http;
+        while connection.writable && !http.unwritten().is_empty() {
+            let taken = connection.transport.write(http.unwritten());
+            let Ok(taken) = note_write(taken, &mut connection.writable) else {
+                return Fate::Drop;
+            };
+            http.written += taken;
+            self.hub.metrics.sent_bytes_total += taken as u64;
+        }
+        if http.unwritten().is_empty() {
+            http.output = Vec::new();
+            http.written = 0;
+        }
+        Fate::Keep
+    }
+
     /// What came behind the request of a poll waits until that is answered.
     pub(super) fn consume_ahead<T: Transport>(
         &mut self,
@@ -125,7 +162,9 @@ impl Core {
         data: &[u8],
     ) -> Fate {
         // There are no replies: what a handler says to a poll is its answer.
-        if self.write_replies(connection) == Fate::Drop {
+        if self.write_replies(connection) == Fate::Drop
+            || self.write_earlier(connection) == Fate::Drop
+        {
             return Fate::Drop;
         }
         let Phase::Open(open) = &mut connection.phase else {

@@ -270,6 +270,20 @@ fn what_comes_behind_a_poll_waits_for_its_answer() {
         client.reset();
         is_empty(world);
     }
+    // Answers to what came before it are not held up by a poll, however slowly they are taken.
+    let mut world = house();
+    let mut client = world.open();
+    client.window(10);
+    client.send_bytes(
+        (get("news?info", "") + &get("news?info", "") + &get("news?poll", "")).as_bytes(),
+    );
+    for _ in 0..2 {
+        assert_eq!(client.answer().unwrap().status(), 200);
+    }
+    assert!(client.answer().is_none());
+    publish(&mut world, "news", "x");
+    assert_eq!(client.answer().unwrap().status(), 200);
+    is_empty(world);
     // Thousands of polls that do not wait, in one write.
     let mut world = house();
     let mut client = world.open();

@@ -340,10 +340,12 @@ impl Handler for PubSub {
                 let position = format!("\"{}\"", joined.position);
                 accept.headers.push(("ETag".into(), position.into()));
             }
-            let page = cors::page_of(request);
-            accept
-                .headers
-                .extend(page.into_iter().flat_map(cors::headers_for));
+            if let Some(page) = cors::page_of(request) {
+                accept.headers.extend(cors::headers_for(page));
+                // An answer without a body says where to go on in its head alone.
+                let tag = ("Access-Control-Expose-Headers".into(), "ETag".into());
+                accept.headers.push(tag);
+            }
         }
         Upgrade::Accept(accept)
     }
@@ -558,7 +560,7 @@ fn no_list(what: &str, why: NoList) -> String {
 
 /// What a page may send with a request, beside what every page may.
 const PAGE_HEADERS: &str =
-    "Authorization, Content-Type, Last-Event-ID, X-API-Key, X-EventSource-Event";
+    "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-EventSource-Event";
 
 /// The variable of the route `/ch/{channel}`.
 const CHANNEL: &str = "channel";
