@@ -17,6 +17,7 @@
 //! | `mixtures.rs` | sessions whose channels have policies of their own |
 //! | `streams.rs` | streams of values; texts that differ in one place |
 //! | `polls.rs` | channels by plain HTTP: polls, and streams that go on where they were |
+//! | `transports.rs` | lives that chance makes up: readers of one channel by every transport |
 //! | `responses.rs` | server-sent events and lines: responses that do not end |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
@@ -52,6 +53,7 @@ mod responses;
 mod slow;
 mod streams;
 mod timing;
+mod transports;
 
 use dunlin::http::Response;
 use dunlin::server::{RouteSettings, WorkerSettings};
