@@ -339,6 +339,7 @@ pub(crate) fn features(separator: &str) -> String {
         (cfg!(feature = "cli"), "cli"),
         (cfg!(feature = "deflate"), "deflate"),
         (cfg!(feature = "presence"), "presence"),
+        (cfg!(feature = "jwt"), "jwt"),
         (cfg!(feature = "sandbox"), "sandbox"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),

@@ -33,6 +33,10 @@ fn body(target: &str) -> fn(&[u8]) {
         "hub_model" => dunlin::hub::fuzz::hub_model,
         "proxy_header" => dunlin::http::fuzz::proxy_header,
         "jsonrpc" => dunlin::dialect::fuzz::jsonrpc,
+        #[cfg(feature = "jwt")]
+        "token" => oracles::token::token,
+        #[cfg(not(feature = "jwt"))]
+        "token" => |_| {},
         "unmask" => dunlin::ws::fuzz::unmask,
         "values" => oracles::values::values,
         "world" => dunlin::sim::fuzz::world,

@@ -423,12 +423,15 @@ impl<'a> Context<'a> {
     /// Answers how many sessions there were. It is kept in memory, and lost with this process.
     pub fn revoke_user(&mut self, user: &str, code: CloseCode, reason: &str) -> usize {
         let granted = self.hub.revoke(user);
-        let mut sessions = self.sessions_of(user);
-        sessions.extend(granted.into_iter().filter_map(|s| self.hub.conn_id(s)));
-        sessions.sort_unstable();
-        sessions.dedup();
-        sessions.retain(|id| self.close_other(*id, code, reason));
-        sessions.len()
+        let mut closed = self.close_user(user, code, reason);
+        for session in granted {
+            // Most are in the user's channel, and have been told.
+            if !self.hub.is_leaving(session) {
+                self.order_close(session, code, reason);
+                closed += 1;
+            }
+        }
+        closed
     }
 
     /// The sessions of a user.

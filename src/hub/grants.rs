@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Hub;
@@ -125,15 +126,17 @@ fn bytes_of(held: &Held) -> usize {
 /// forgotten but counts for everybody**: then no token is taken that is older than the second of the entry that left.
 #[derive(Debug, Default)]
 struct Revoked {
-    cutoffs: HashMap<Box<str>, u64>,
+    /// In seconds since 1970, which fit for eighty years more: a map like that of channels is in the program already.
+    cutoffs: HashMap<Rc<str>, u32>,
     /// Of everybody.
-    floor: Option<u64>,
+    floor: Option<u32>,
 }
 
 impl Revoked {
     fn revoke(&mut self, user: &str, unix_seconds: u64) {
+        let now = u32::try_from(unix_seconds).unwrap_or(u32::MAX);
         if let Some(cutoff) = self.cutoffs.get_mut(user) {
-            *cutoff = (*cutoff).max(unix_seconds);
+            *cutoff = (*cutoff).max(now);
             return;
         }
         if self.cutoffs.len() >= REVOKED_MAX {
@@ -142,7 +145,7 @@ impl Revoked {
             let floor = self.floor;
             self.cutoffs.retain(|_, cutoff| Some(*cutoff) > floor);
         }
-        self.cutoffs.insert(user.into(), unix_seconds);
+        self.cutoffs.insert(user.into(), now);
     }
 
     /// Whether what was issued then for that user is not taken. What does not say when counts as old.
@@ -150,7 +153,7 @@ impl Revoked {
         let cutoff = user.and_then(|user| self.cutoffs.get(user)).copied();
         match self.floor.max(cutoff) {
             None => false,
-            Some(cutoff) => issued.is_none_or(|issued| issued <= cutoff),
+            Some(cutoff) => issued.is_none_or(|issued| issued <= u64::from(cutoff)),
         }
     }
 }
@@ -279,7 +282,7 @@ impl Hub {
             .route_of(session)
             .and_then(|r| self.routes.get(r as usize));
         let gate = route.map(|route| &route.gate).ok_or(AuthError::NotAsked)?;
-        let judged = gate.judge(token, self.now.unix_seconds());
+        let judged = gate.judge(token, self.now.unix_seconds(), false);
         let judged = judged.and_then(|grant| match grant {
             Some(grant) if self.is_revoked(&grant) => Err(TokenError::Revoked),
             grant => Ok(grant),
@@ -331,7 +334,7 @@ impl Hub {
         own.all(|channel| may.may(Action::Subscribe, &channel.name))
     }
 
-    /// From now on no token of `user` is taken that was made before. Answers which sessions have one.
+    /// From now on no token of `user` is taken that was made before. Answers which sessions have one, in no order.
     pub(super) fn revoke(&mut self, user: &str) -> Vec<u32> {
         let now = self.now.unix_seconds();
         self.grants.revoked.revoke(user, now);
@@ -340,9 +343,7 @@ impl Hub {
             Held::Granted { grant, .. } if grant.user() == Some(user) => Some(*session),
             _ => None,
         });
-        let mut sessions: Vec<u32> = of_user.collect();
-        sessions.sort_unstable();
-        sessions
+        of_user.collect()
     }
 
     /// Takes the connections whose sessions have a new end.

@@ -77,6 +77,13 @@ impl Keys {
         self
     }
 
+    /// Takes signed tokens too.
+    #[cfg(feature = "jwt")]
+    pub fn tokens(mut self, verifier: Arc<crate::token::Verifier>) -> Self {
+        self.gate.set_verifier(verifier);
+        self
+    }
+
     /// Another query parameter that may carry the key, beside `token`.
     pub fn parameter(mut self, name: &str) -> Self {
         self.parameters.push(name.to_owned());
@@ -134,6 +141,7 @@ impl Keys {
         head: &Head,
         is_upgrade: bool,
         unix_seconds: u64,
+        sparing: bool,
     ) -> Result<Admitted, AccessError> {
         if self.gate.is_open() {
             return Ok(Admitted::Everything);
@@ -144,7 +152,7 @@ impl Keys {
                 .then_some(Admitted::Awaited)
                 .ok_or(AccessError::NoKey);
         };
-        let judged = self.gate.judge(&presented, unix_seconds);
+        let judged = self.gate.judge(&presented, unix_seconds, sparing);
         let Some(grant) = judged.map_err(AccessError::Key)? else {
             return Ok(Admitted::Everything);
         };

@@ -126,6 +126,16 @@ impl Addresses {
         (!within).then(|| Over::AuthFailures(bucket.wait_ms(now_ms, max, MINUTE_MS, max)))
     }
 
+    /// Whether the next failure would be one too many.
+    pub(crate) fn is_out_of_failures(&self, key: u32, now_ms: u64) -> bool {
+        let max = self.limits.auth_failures_per_minute;
+        let account = self.slab.get(key as usize);
+        account.is_some_and(|account| {
+            let mut failures = account.failures;
+            !failures.take_per(now_ms, max, MINUTE_MS, max)
+        })
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn connected(&self) -> usize {
         self.connected

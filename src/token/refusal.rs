@@ -22,7 +22,9 @@ pub enum TokenError {
     Claims,
     /// `exp` is over.
     Expired,
-    /// `nbf` is still to come.
+    /// It never ends, and here tokens must.
+    Endless,
+    /// `nbf` or `iat` is still to come.
     NotYet,
     /// `iss` is another.
     Issuer,
@@ -34,7 +36,7 @@ pub enum TokenError {
 
 impl TokenError {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::WrongKey,
         Self::TooLong,
         Self::Malformed,
@@ -44,6 +46,7 @@ impl TokenError {
         Self::Signature,
         Self::Claims,
         Self::Expired,
+        Self::Endless,
         Self::NotYet,
         Self::Issuer,
         Self::Audience,
@@ -62,6 +65,7 @@ impl TokenError {
             Self::Signature => "token_signature",
             Self::Claims => "token_claims",
             Self::Expired => "token_expired",
+            Self::Endless => "token_endless",
             Self::NotYet => "token_not_yet",
             Self::Issuer => "token_issuer",
             Self::Audience => "token_audience",
@@ -85,6 +89,9 @@ impl TokenError {
             Self::Signature => "the signature of the token is wrong",
             Self::Claims => "a claim of the token is not of the form it must have",
             Self::Expired => "the token has expired",
+            Self::Endless => {
+                "the token has no exp, and tokens must end here (setting allow_without_exp)"
+            }
             Self::NotYet => "the token is not valid yet",
             Self::Issuer => "the token is of an issuer who is not known here",
             Self::Audience => "the token is not meant for this server",

@@ -133,12 +133,20 @@ const FRONT_DOOR: &[&str] = &["main", "bin", "lib", "cli", "config", "log", "ben
 /// Where each external crate may be named: one room or one file. `bench` is a program of its own that shares the
 /// house: a load generator has a loop and sockets that are not the server's.
 const CRATES: &[(&str, &[&str])] = &[
-    ("base64", &["src/ws/handshake", "src/dialect/apigw"]),
+    (
+        "base64",
+        &["src/ws/handshake", "src/dialect/apigw", "src/token/key"],
+    ),
+    ("ed25519_dalek", &["src/token/key"]),
     ("getrandom", &["src/random"]),
     ("hdrhistogram", &["src/bench"]),
     (
         "hmac",
-        &["src/dialect/tapr/signature", "src/dialect/apigw/signature"],
+        &[
+            "src/dialect/tapr/signature",
+            "src/dialect/apigw/signature",
+            "src/token/key",
+        ],
     ),
     ("httparse", &["src/http/head"]),
     ("indicatif", &["src/bench/progress"]),
@@ -147,7 +155,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("libc", &["src/net/sandbox"]),
     ("md5", &["src/dialect/tapr", "src/dialect/apigw/signature"]),
     ("mio", &["src/net", "src/bench"]),
+    ("p256", &["src/token/key"]),
     ("rlimit", &["src/net"]),
+    ("rsa", &["src/token/key"]),
     ("rustix", &["src/net/sandbox", "src/net/process"]),
     ("seccompiler", &["src/net/sandbox"]),
     ("serde", &["src/dialect", "src/config"]),
@@ -158,7 +168,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sha1", &["src/ws/handshake", "src/dialect/apigw/signature"]),
     (
         "sha2",
-        &["src/dialect/tapr/signature", "src/dialect/apigw/signature"],
+        &[
+            "src/dialect/tapr/signature",
+            "src/dialect/apigw/signature",
+            "src/token/key",
+        ],
     ),
     ("signal_hook", &["src/net/signals"]),
     ("signal_hook_mio", &["src/net/signals"]),

@@ -434,6 +434,7 @@ fn small_rules_of_a_file() {
 fn each_dependency_has_a_place_and_a_use() {
     let all = [
         "base64",
+        "ed25519-dalek",
         "getrandom",
         "hdrhistogram",
         "hmac",
@@ -444,7 +445,9 @@ fn each_dependency_has_a_place_and_a_use() {
         "libc",
         "md-5",
         "mio",
+        "p256",
         "rlimit",
+        "rsa",
         "rustix",
         "seccompiler",
         "serde",

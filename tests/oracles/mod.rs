@@ -3,4 +3,6 @@
 #[cfg(feature = "cli")]
 pub(crate) mod config;
 pub(crate) mod differential;
+#[cfg(feature = "jwt")]
+pub(crate) mod token;
 pub(crate) mod values;

@@ -19,6 +19,7 @@
 //! | `polls.rs` | channels by plain HTTP: polls, and streams that go on where they were |
 //! | `transports.rs` | lives that chance makes up: readers of one channel by every transport |
 //! | `responses.rs` | server-sent events and lines: responses that do not end |
+//! | `tokens.rs` | signed tokens: their end, what follows, who is shut out (feature `jwt`) |
 //! | `http.rs` | plain HTTP: keep-alive, pipelining, answers put off |
 //! | `deflate.rs` | permessage-deflate, end to end (feature `deflate`) |
 //! | `drain.rs` | going down gently |
@@ -53,6 +54,8 @@ mod responses;
 mod slow;
 mod streams;
 mod timing;
+#[cfg(feature = "jwt")]
+mod tokens;
 mod transports;
 
 use dunlin::http::Response;
