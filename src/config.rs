@@ -9,6 +9,7 @@
 //! | `apis.rs` | back ends and keys of `apigw` (feature `apigw`) |
 //! | `channels.rs` | options for some channels |
 //! | `permissions.rs` | keys that allow some things: `[[key]]` |
+//! | `token_keys.rs` | whose signed tokens are taken: `[tokens]`, `[[token_key]]` (feature `jwt`) |
 //! | `build.rs` | the record put together: listeners and routes, checked |
 //! | `nodes.rs`, `streams.rs` | nodes of `jsonrpc`; who is behind a stream of values |
 //! | `origins.rs` | lists of origins |
@@ -44,6 +45,8 @@ mod pubsub;
 mod record;
 mod streams;
 mod table;
+#[cfg(feature = "jwt")]
+mod token_keys;
 mod value;
 
 pub use build::{Listener, Route};

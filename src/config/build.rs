@@ -118,7 +118,13 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
         record: &record,
         problems: Vec::new(),
         keys: keys_with_grants(&record),
+        #[cfg(feature = "jwt")]
+        verifier: None,
     };
+    #[cfg(feature = "jwt")]
+    {
+        build.verifier = build.verifier(&global.tokens);
+    }
     let listeners = build.listeners(&global);
     let tapr = build.tapr();
     #[cfg(feature = "presence")]
@@ -194,11 +200,19 @@ pub(super) struct Build<'r> {
     problems: Vec<Problem>,
     /// Keys with a grant.
     pub(super) keys: Vec<(String, Arc<Grant>)>,
+    /// What checks signed tokens.
+    #[cfg(feature = "jwt")]
+    pub(super) verifier: Option<Arc<crate::token::Verifier>>,
 }
 
 impl Build<'_> {
     pub(super) fn problem(&mut self, origin: Origin, message: String) {
         self.problems.push(Problem::at(origin, message));
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
     /// What holds for all routes is wrong once, not once per route.
@@ -353,7 +367,7 @@ impl Build<'_> {
             // A probe carries no key, and what it is told tells nobody anything.
             values.keys.clear();
             values.keys_file = None;
-            values.tokens = false;
+            values.shared_keys = false;
         }
         if listener.name == CONTROL
             || record.dialect == Dialect::Admin
@@ -410,7 +424,7 @@ impl Build<'_> {
         let mut settings = std::mem::take(&mut values.settings);
         settings.keys = Keys::new(keys);
         // Keys of the route's own are not opened to the keys of everybody, unless it says so.
-        if values.tokens && (own("tokens") || !(own("keys") || own("keys_file"))) {
+        if values.shared_keys && (own("shared_keys") || !(own("keys") || own("keys_file"))) {
             settings.keys = self.admit(record.dialect, settings.keys);
         }
         self.check_token_places(record.dialect, &values, &mut settings, &mut wrong);

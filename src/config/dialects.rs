@@ -223,6 +223,7 @@ impl Dialect {
 pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static str> {
     match (section, name) {
         ("apigw", _) if !cfg!(feature = "apigw") => Some("apigw"),
+        ("tokens", _) if !cfg!(feature = "jwt") => Some("jwt"),
         ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
         ("process", _) | ("", "exec" | "tail") if !cfg!(feature = "process") => Some("process"),
         ("pubsub", _) if !cfg!(feature = "presence") && OF_PRESENCE.contains(&name) => {

@@ -49,6 +49,10 @@ fn load(text: &str) -> Option<Result<Config, Vec<Problem>>> {
     if !problems.is_empty() {
         return Some(Err(problems));
     }
+    #[cfg(feature = "jwt")]
+    if record.token_keys.iter().any(|key| key.file.is_some()) {
+        return None;
+    }
     let sections = ["", "hierachain", "pubsub", "chat", "echo", "tapr", "limits"];
     let of_all = sections.map(|section| record.settings.get(section, "keys_file"));
     let of_routes = record
@@ -84,6 +88,8 @@ fn uncovered(printed: &str) -> String {
     for line in printed.split_inclusive('\n') {
         if line.starts_with("keys = ") || line.starts_with("signature_keys = ") {
             out += &line.replace("\"***\"", "\"k\"");
+        } else if line.starts_with("secret = ") {
+            out += &line.replace("***", &"s".repeat(32));
         } else if line.starts_with("key = ") {
             // No two of these may be the same.
             keys += 1;

@@ -8,7 +8,7 @@
 //! publish = ["chat"]
 //! ```
 //!
-//! Such a key opens every route but those with keys of their own (setting `tokens`). Dialects that know channels ask what
+//! Such a key opens every route but those with keys of their own (setting `shared_keys`). Dialects that know channels ask what
 //! it allows; the others want a right to all of them, and pages that look after the server the right `admin`.
 
 use std::sync::Arc;
@@ -173,6 +173,10 @@ impl Build<'_> {
     pub(super) fn admit(&self, dialect: Dialect, mut keys: Keys) -> Keys {
         for (key, grant) in &self.keys {
             keys = keys.shared_grant(key, Arc::clone(grant));
+        }
+        #[cfg(feature = "jwt")]
+        if let Some(verifier) = &self.verifier {
+            keys = keys.tokens(Arc::clone(verifier));
         }
         dialect
             .needs()

@@ -18,7 +18,10 @@ pub(super) fn print(config: &Config) -> String {
     let record = &config.record;
     let mut out = String::new();
     let (global, base) = (globals(record), values(record, ""));
-    for section in ["", "log", "limits", "calls"] {
+    for section in ["", "log", "limits", "calls", "tokens"] {
+        if section == "tokens" && !cfg!(feature = "jwt") {
+            continue;
+        }
         heading(&mut out, section);
         for setting in global_settings().filter(|s| s.section == section) {
             let origin = match record.settings.get(section, setting.name) {
@@ -68,6 +71,13 @@ pub(super) fn print(config: &Config) -> String {
     }
     for key in &record.keys {
         _ = write!(out, "\n[[{KEY}]]\n");
+        for (name, value) in key.entries() {
+            entry(&mut out, name, &value, &key.origin);
+        }
+    }
+    #[cfg(feature = "jwt")]
+    for key in &record.token_keys {
+        _ = write!(out, "\n[[{}]]\n", super::token_keys::TOKEN_KEY);
         for (name, value) in key.entries() {
             entry(&mut out, name, &value, &key.origin);
         }

@@ -11,6 +11,8 @@ use super::dialects::{Dialect, MAIN, SECTIONS, missing_feature_of};
 use super::document::{Item, Key, Table, Toml};
 use super::permissions::{KEY, KeyRecord};
 use super::table::{Global, RouteValues, global_settings, route_settings};
+#[cfg(feature = "jwt")]
+use super::token_keys::{TOKEN_KEY, TokenKeyRecord};
 use super::value::{Kind, Value};
 use super::{Input, Problem, nearest};
 
@@ -110,6 +112,8 @@ pub(crate) struct Record {
     pub(crate) routes: Vec<RouteRecord>,
     pub(crate) channels: Vec<ChannelRecord>,
     pub(crate) keys: Vec<KeyRecord>,
+    #[cfg(feature = "jwt")]
+    pub(crate) token_keys: Vec<TokenKeyRecord>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -190,7 +194,7 @@ fn names_of(known: &[Known]) -> Vec<&'static str> {
 
 /// Names in a route that are no settings.
 const ROUTE_NAMES: [&str; 3] = ["path", "listener", "dialect"];
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "limits",
     "log",
     "calls",
@@ -202,8 +206,9 @@ const TABLES: [&str; 11] = [
     "jsonrpc",
     "apigw",
     "process",
+    "tokens",
 ];
-const LISTS: [&str; 3] = ["listener", "route", KEY];
+const LISTS: [&str; 4] = ["listener", "route", KEY, "token_key"];
 const LISTENER_NAMES: [&str; 3] = ["name", "address", "proxy_protocol"];
 
 /// Variables that are not settings: of the clients, and the configuration file's own.
@@ -398,6 +403,11 @@ impl File<'_> {
         self.record.keys.push(key);
     }
 
+    #[cfg(feature = "jwt")]
+    pub(super) fn add_token_key(&mut self, key: TokenKeyRecord) {
+        self.record.token_keys.push(key);
+    }
+
     /// Where a key stands already.
     pub(super) fn key_called(&self, key: &str) -> Option<Origin> {
         let mut all = self.record.keys.iter();
@@ -477,6 +487,12 @@ impl File<'_> {
             match name {
                 "route" => self.read_route(at, table),
                 KEY => self.read_key(at, table),
+                #[cfg(feature = "jwt")]
+                TOKEN_KEY => self.read_token_key(at, table),
+                #[cfg(not(feature = "jwt"))]
+                "token_key" => {
+                    self.problem(at, not_in_this_build("[[token_key]]", "jwt"));
+                }
                 _ => self.read_listener(at, table),
             }
         }
@@ -606,7 +622,7 @@ pub(super) fn unknown(what: &str, name: &str, names: &[&str], place: &str) -> St
     let elsewhere = || {
         let global = global_settings().map(|s| (s.section, s.name));
         let route = route_settings().map(|s| (s.section, s.name));
-        global.chain(route).find(|(_, n)| *n == name)
+        route.chain(global).find(|(_, n)| *n == name)
     };
     if let Some(near) = nearest(name, names) {
         message += &format!(", did you mean {near:?}?");

@@ -58,6 +58,8 @@ pub(crate) struct Global {
     /// The application's URL as it was written.
     #[cfg(feature = "presence")]
     pub(crate) pubsub_callback_url: String,
+    #[cfg(feature = "jwt")]
+    pub(crate) tokens: super::token_keys::TokenSettings,
     pub(crate) worker: WorkerSettings,
     pub(crate) log: log::Settings,
 }
@@ -84,6 +86,8 @@ impl Default for Global {
             pubsub_callback: Default::default(),
             #[cfg(feature = "presence")]
             pubsub_callback_url: String::new(),
+            #[cfg(feature = "jwt")]
+            tokens: Default::default(),
             worker: WorkerSettings::default(),
             log: log::Settings::default(),
         }
@@ -101,8 +105,8 @@ pub(crate) struct RouteValues {
     pub(crate) key_cookie: String,
     /// It may come in the first message.
     pub(crate) key_in_message: bool,
-    /// Keys with permissions (`[[key]]`) open it too, and signed tokens.
-    pub(crate) tokens: bool,
+    /// Keys with permissions (`[[key]]`) and signed tokens open it too.
+    pub(crate) shared_keys: bool,
     /// 403 instead of 401 for a client without a good key.
     pub(crate) keys_forbid: bool,
     pub(crate) origins: Vec<String>,
@@ -119,7 +123,7 @@ impl Default for RouteValues {
             key_cookie: String::new(),
             key_in_message: false,
             // They are written to be used, and allow no more than they say.
-            tokens: true,
+            shared_keys: true,
             // 401 says what is missing; 403 is for clients that were written against it.
             keys_forbid: false,
             origins: vec![ANY_ORIGIN.to_owned()],
@@ -148,14 +152,17 @@ pub(super) const BYTES: u64 = 1 << 30;
 /// What all of them take together.
 pub(super) const TOTAL_BYTES: u64 = 1 << 40;
 
-/// Settings of the whole server.
+/// Settings of the whole server, those of features too.
 pub(crate) fn global_settings() -> impl Iterator<Item = &'static Setting<Global>> {
     let all = GLOBAL.iter();
+    #[cfg(feature = "jwt")]
+    let all = all.chain(super::token_keys::SETTINGS);
     #[cfg(feature = "presence")]
     let all = all.chain(super::pubsub::GLOBAL);
     all
 }
 
+/// Settings of the whole server.
 const GLOBAL: &[Setting<Global>] = &[
     list!("", "listen", Kind::List, listen),
     list!("", "control", Kind::List, control),
@@ -360,18 +367,9 @@ const ROUTE: &[Setting<RouteValues>] = &[
         },
     },
     text!("", "key_parameter", key_parameter),
-    Setting {
-        section: "",
-        name: "key_cookie",
-        kind: Kind::Text,
-        get: |s| Value::Text(s.key_cookie.clone()),
-        set: |s, value| {
-            value.text().clone_into(&mut s.key_cookie);
-            true
-        },
-    },
+    text!("", "key_cookie", key_cookie),
     switch!("", "key_in_message", key_in_message),
-    switch!("", "tokens", tokens),
+    switch!("", "shared_keys", shared_keys),
     Setting {
         section: "",
         name: "key_refusal_status",

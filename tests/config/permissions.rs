@@ -8,7 +8,7 @@ fn a_key_with_permissions_opens_no_more_than_they_say() {
                 [[key]]\nkey = \"chats\"\nsubscribe = \"*\"\npublish = \"*\"\n\
                 [[key]]\nkey = \"looks-after\"\nadmin = \"*\"\n\
                 [[route]]\npath = \"/own/{channel}\"\ndialect = \"pubsub\"\nkeys = [\"own\"]\n\
-                [[route]]\npath = \"/both/{channel}\"\ndialect = \"pubsub\"\nkeys = [\"own\"]\ntokens = true\n";
+                [[route]]\npath = \"/both/{channel}\"\ndialect = \"pubsub\"\nkeys = [\"own\"]\nshared_keys = true\n";
     let file = TempFile::new("permissions.toml", text);
     let served = Served::start(&["--config", file.as_str()]);
     let answer = |base: &str, target: &str| {
