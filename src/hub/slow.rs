@@ -23,9 +23,10 @@ use super::{Hub, SessionLimits};
 /// 2. If that is not enough, messages with `DropOldest` go, the oldest first, until it is. A marker tells how many.
 /// 3. If a message with `Close` or `Latest` then still finds no room, the session is closed, whatever else waits.
 ///
-/// Before all that, what channels keep ([`ChannelOptions::history`](super::ChannelOptions::history)) and have no policy
-/// for is taken back, to be given again when the session has room: it catches up, and is told of a gap only where the
-/// channel has let go of what comes next.
+/// Before all that, what channels keep
+/// ([`ChannelOptions::history_messages_max`](super::ChannelOptions::history_messages_max)) and have no policy for is taken
+/// back, to be given again when the session has room: it catches up, and is told of a gap only where the channel has let go
+/// of what comes next.
 ///
 /// So a message with `Close` is never dropped from a session that goes on, nor is the newest of a channel with `Latest`. What
 /// is not dropped keeps its order, and the marker stands in front of all that is left. A publication to several channels has
