@@ -451,7 +451,7 @@ fn a_name_of_an_event_is_kept_with_it() {
     client.send_bytes(get("news?rewind=1", "Accept: text/event-stream\r\n").as_bytes());
     assert!(events(&mut client).ends_with("event: goal\ndata: 1:0\n\n"));
     client.reset();
-    for bad in ["", &"x".repeat(65), "a\tb"] {
+    for bad in ["", &"x".repeat(65), "a\tb", "gap", "close"] {
         let answer = post_with(
             &mut world,
             "news",

@@ -517,11 +517,15 @@ fn check_event(name: &str) -> Result<(), &'static str> {
         Err("the name of an event has 1 to 64 bytes")
     } else if name.contains(char::is_control) {
         Err("the name of an event has no control characters")
+    } else if OUR_EVENTS.contains(&name) {
+        Err("the server itself says `gap` and `close`: call the event something else")
     } else {
         Ok(())
     }
 }
 
+/// What readers of events are told by the server, and by nobody else.
+const OUR_EVENTS: [&str; 2] = ["gap", "close"];
 /// The longest name of an event.
 const EVENT_BYTES_MAX: usize = 64;
 
