@@ -166,6 +166,8 @@ pub enum AuthError {
     Token(TokenError),
     /// It is for another user than the session's.
     OtherUser,
+    /// It allows too little for this route.
+    TooLittle,
     /// It ends before the one that the session has.
     EndsEarlier,
     /// The route asks nobody for a token, or the session has a key that does not end.
@@ -179,6 +181,7 @@ impl fmt::Display for AuthError {
         match self {
             Self::Token(error) => f.write_str(error.detail()),
             Self::OtherUser => f.write_str("the token is for another user than this connection"),
+            Self::TooLittle => f.write_str("what the token allows is too little for this route"),
             Self::EndsEarlier => {
                 f.write_str("the token ends before the one that this connection has")
             }
@@ -297,6 +300,10 @@ impl Hub {
                 return Err(AuthError::Token(error));
             }
         };
+        if grant.as_ref().is_some_and(|grant| !gate.is_enough(grant)) {
+            self.metrics.refuse("permission");
+            return Err(AuthError::TooLittle);
+        }
         let user = grant.as_ref().and_then(|grant| grant.user());
         if let Some(before) = &before {
             let until = grant.as_ref().and_then(|grant| grant.taken_until());

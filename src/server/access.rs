@@ -28,8 +28,6 @@ pub struct Keys {
     cookie: Option<String>,
     /// Who presents nothing may still do so in its first message.
     in_message: bool,
-    /// Whoever is limited to some channels must be allowed this with all of them.
-    needs: Vec<Action>,
     /// What a client without a good key is answered.
     forbids: bool,
 }
@@ -107,7 +105,7 @@ impl Keys {
 
     /// What a grant must allow with all channels to open the route: for handlers that do not ask what is allowed.
     pub fn need(mut self, action: Action) -> Self {
-        self.needs.push(action);
+        self.gate.need(action);
         self
     }
 
@@ -156,8 +154,7 @@ impl Keys {
         let Some(grant) = judged.map_err(AccessError::Key)? else {
             return Ok(Admitted::Everything);
         };
-        let is_enough = |action: &Action| grant.may_all(*action, "");
-        if !self.needs.iter().all(is_enough) {
+        if !self.gate.is_enough(&grant) {
             return Err(AccessError::Permission);
         }
         Ok(Admitted::Granted(grant))

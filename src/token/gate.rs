@@ -7,12 +7,13 @@ use subtle::ConstantTimeEq;
 
 #[cfg(feature = "jwt")]
 use super::Verifier;
-use super::{Grant, TokenError};
+use super::{Action, Grant, TokenError};
 
 /// Keys and tokens. Without any of them it is open to all.
 #[derive(Clone, Default)]
 pub struct Gate {
     keys: Vec<Key>,
+    needs: Vec<Action>,
     #[cfg(feature = "jwt")]
     verifier: Option<Arc<Verifier>>,
 }
@@ -30,6 +31,16 @@ impl Gate {
         if !key.is_empty() {
             self.keys.push(Key { key, grant });
         }
+    }
+
+    /// What a grant must allow with all channels to be let through.
+    pub fn need(&mut self, action: Action) {
+        self.needs.push(action);
+    }
+
+    /// Whether a grant allows as much.
+    pub fn is_enough(&self, grant: &Grant) -> bool {
+        self.needs.iter().all(|action| grant.may_all(*action, ""))
     }
 
     /// Takes signed tokens.
@@ -93,7 +104,7 @@ impl fmt::Debug for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{Action, Rights};
+    use crate::token::Rights;
 
     #[test]
     fn a_key_has_its_grant() {

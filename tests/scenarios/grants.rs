@@ -326,3 +326,38 @@ fn a_browser_that_asks_first_is_allowed_nothing() {
     assert_eq!(world.request(get("everything")).text(), "true None");
     assert_eq!(world.request(get("reads")).text(), "false Some(\"ann\")");
 }
+
+#[test]
+fn what_a_route_needs_it_needs_of_messages_too() {
+    struct Asks;
+    impl dunlin::Handler for Asks {
+        fn on_message(&mut self, cx: &mut dunlin::Context<'_>, message: dunlin::Message<'_>) {
+            let key = String::from_utf8_lossy(message.as_bytes()).into_owned();
+            let told = match cx.authenticate(&key) {
+                Ok(_) => "in".to_owned(),
+                Err(why) => why.to_string(),
+            };
+            cx.send_text(&told);
+        }
+    }
+    let mut world = World::new(WorkerSettings::default());
+    let all = rights(&[(Action::Subscribe, "*")]);
+    let settings = RouteSettings {
+        keys: keys()
+            .grant("hears all", Grant::new("ann", &all))
+            .need(Action::Subscribe)
+            .in_message(),
+        ..RouteSettings::default()
+    };
+    world.route_with("/asks", settings, || Asks);
+    assert_eq!(world.connect_refused("/asks?token=reads").status(), 403);
+    world.connect("/asks?token=hears%20all");
+    let mut client = world.connect("/asks");
+    client.send_text("reads");
+    client.expect_text("what the token allows is too little for this route");
+    client.send_text("hears all");
+    client.expect_text("in");
+    client.send_text("reads");
+    client.expect_text("what the token allows is too little for this route");
+    assert_eq!(world.refused("permission"), 3);
+}
