@@ -7,7 +7,7 @@ use super::document::{Item, Toml};
 use super::record::{File, Origin, unknown};
 use super::table::{COUNT, MS, TOTAL_BYTES};
 use super::value::{Kind, Value, quoted};
-use crate::hub::{ChannelOptions, SlowPolicy};
+use crate::hub::{ChannelOptions, SlowPolicy, Who};
 
 /// The key in the table of the dialect.
 pub(super) const CHANNELS: &str = "channels";
@@ -77,6 +77,13 @@ const OPTIONS: &[Known] = &[
     number!(history_messages_max, 0, COUNT),
     number!(history_bytes_max, 1, TOTAL_BYTES),
     number!(history_ms_max, 1, MS),
+    choice!(
+        subscribe,
+        "anyone" = Who::Anyone,
+        "users" = Who::Users,
+        "nobody" = Who::Nobody
+    ),
+    switch!(publish),
     switch!(presence),
     switch!(join_leave),
     switch!(callback),

@@ -10,7 +10,7 @@ pub(super) use links::Dialled;
 use std::collections::VecDeque;
 
 use crate::http::{Head, HeadLimits, Response, ResponseHead};
-#[cfg(all(test, feature = "presence"))]
+#[cfg(test)]
 use crate::hub::ChannelOptions;
 #[cfg(feature = "presence")]
 use crate::hub::NO_ROUTE;
@@ -127,7 +127,7 @@ impl House {
     }
 
     /// Adds a handler, and options of channels.
-    #[cfg(all(test, feature = "presence"))]
+    #[cfg(test)]
     pub(super) fn route_with(
         &mut self,
         path: &str,
@@ -142,7 +142,7 @@ impl House {
     }
 
     /// The next one at the door is this user, as an authentication in front of the handler would say.
-    #[cfg(all(test, feature = "presence"))]
+    #[cfg(test)]
     pub(super) fn next_user(&mut self, user: &str) {
         self.user = Some(user.to_owned());
     }

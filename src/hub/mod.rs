@@ -90,7 +90,7 @@ pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
-pub use options::ChannelOptions;
+pub use options::{ChannelOptions, Who};
 pub use position::{NoPosition, Position};
 #[cfg(all(feature = "presence", any(test, feature = "sim")))]
 pub(crate) use presence::NO_ROUTE;

@@ -59,6 +59,17 @@ macro_rules! channel_options {
     };
 }
 
+/// Who may do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody whom the route lets in.
+    Anyone,
+    /// Sessions that have a user.
+    Users,
+    /// Nobody: what is published there is for those whom a handler subscribes, and for pages.
+    Nobody,
+}
+
 channel_options! {
     /// What becomes of sessions for which its publications pile up; `None`: what their routes say.
     slow: SlowPolicy,
@@ -69,6 +80,10 @@ channel_options! {
     history_bytes_max: usize,
     /// How long one is kept, in milliseconds.
     history_ms_max: u64,
+    /// Who may subscribe; `None`: anyone. It is up to its handler.
+    subscribe: Who,
+    /// Clients may publish what they say to their session; `None`: what the handler does otherwise. It is up to its handler.
+    publish: bool,
     /// Keep who is in: `Context::presence` (feature `presence`), and its handler is told of changes.
     presence: bool,
     /// Tell its handler when it gets its first subscriber and when it loses its last.

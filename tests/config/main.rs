@@ -78,7 +78,7 @@ fn mistakes_have_a_place_and_a_way_out() {
         ),
         (
             "[[pubsub.channels]]\nmatch = \"a*\"\n",
-            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max, presence, join_leave, callback is missing here",
+            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max, subscribe, publish, presence, join_leave, callback is missing here",
         ),
         (
             "[[pubsub.channels]]\nslow = \"latest\"\n",
@@ -96,6 +96,10 @@ fn mistakes_have_a_place_and_a_way_out() {
             "[[pubsub.channels]]\nmatch = \"a*\"\nslow = \"latest\"\n\
              [[pubsub.channels]]\nmatch = \"a*\"\nslow = \"close\"\n",
             "FILE:5:9: `match` = \"a*\" stands at FILE:1:1 too",
+        ),
+        (
+            "[[pubsub.channels]]\nmatch = \"a*\"\nsubscribe = \"user\"\n",
+            "FILE:3:13: `subscribe` wants one of anyone, users, nobody, this is \"user\", did you mean \"users\"?",
         ),
         (
             "[[pubsub.channels]]\nmatch = \"a*\"\npresence = 1\n",
@@ -454,7 +458,7 @@ fn print_config_can_be_read_again() {
         "listen = [\"localhost:0\", \"127.0.0.1:0\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\n\
          forwarded_header = \"forwarded\"\nproxy_protocol = \"tapr\"\nkeys_file = {:?}\norigins = [\"https://a.example\", \"null\"]\n\
          [limits]\nmessage_bytes_max = \"128KiB\"\nsubprotocols = [\"b\", \"a\"]\n[pubsub]\nping_after_ms = \"1m\"\n\
-         [[pubsub.channels]]\nmatch = \"ticks.*\"\nslow = \"latest\"\n[[pubsub.channels]]\nmatch = \"\\\"x\"\nslow = \"close\"\n\
+         [[pubsub.channels]]\nmatch = \"ticks.*\"\nslow = \"latest\"\nsubscribe = \"users\"\npublish = false\n[[pubsub.channels]]\nmatch = \"\\\"x\"\nslow = \"close\"\n\
          [[key]]\nkey = \"k1\"\nuser = \"ann\"\nsubscribe = [\"a\", \"u.{{user}}.*\"]\nadmin = \"*\"\n\
          [hierachain]\nmode = \"guide\"\n[chat]\npresence = true\n[echo]\nmessages_per_second = 100\n\
          [[listener]]\nname = \"edge\"\naddress = \"unix:/tmp/x y.sock\"\nproxy_protocol = true\n\

@@ -48,7 +48,7 @@ use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavaila
 use crate::http::Response;
 use crate::hub::{
     Accept, CloseInfo, Context, Handler, Joined, Locals, Position, PublishError, Published, Reply,
-    Request, Stream, SubscribeError, Upgrade, check_channel_name,
+    Request, Stream, SubscribeError, Upgrade, Who, check_channel_name,
 };
 #[cfg(feature = "presence")]
 use crate::hub::{Outcome, PresenceChange, Ticket};
@@ -132,6 +132,9 @@ impl PubSub {
         if permit_all(cx, seat.begin.actions(), &seat.channel).is_err() {
             let why = "your token does not allow to subscribe to this channel";
             cx.close(CloseCode::FORBIDDEN, why);
+        } else if let Err(refusal) = admit(cx, &seat.channel) {
+            let why = refusal.detail().unwrap_or_default();
+            cx.close(CloseCode::FORBIDDEN, why);
         } else if let Err(why) = join(cx, &seat.channel, seat.begin) {
             cx.close(CloseCode::TRY_LATER, &why.to_string());
         } else if let Some(wish) = &seat.wish
@@ -140,7 +143,7 @@ impl PubSub {
             let why = refusal.detail().unwrap_or_default();
             cx.close(CloseCode::FORBIDDEN, why);
         }
-        if !self.options.clients_publish {
+        if !clients_publish(cx, &seat.channel, &self.options) {
             self.seats.remove(cx);
         }
     }
@@ -323,6 +326,9 @@ impl Handler for PubSub {
         if let Err(refusal) = permit_all(cx, begin.actions(), channel) {
             return Upgrade::Refuse(refusal);
         }
+        if let Err(refusal) = admit(cx, channel) {
+            return Upgrade::Refuse(refusal);
+        }
         let has_cursor = begin.has_cursor(cx, channel);
         let joined = match join(cx, channel, begin) {
             Ok(joined) => joined,
@@ -331,7 +337,7 @@ impl Handler for PubSub {
         if let Err(refusal) = wish.grant(cx, channel) {
             return Upgrade::Refuse(refusal);
         }
-        if self.options.clients_publish {
+        if clients_publish(cx, channel, &self.options) {
             self.seats.insert(cx, seat(None));
         }
         let mut accept = Accept::default();
@@ -356,11 +362,8 @@ impl Handler for PubSub {
             Heard::Answered => return,
             Heard::Admitted => return self.begin(cx),
         }
-        if !self.options.clients_publish {
-            return bad_message(cx, "this channel is read-only here: publish with POST");
-        }
         let Some(Seat { channel, .. }) = self.seats.get(cx) else {
-            return;
+            return bad_message(cx, "this channel is read-only here: publish with POST");
         };
         if permit(cx, Action::Publish, channel).is_err() {
             return bad_message(cx, "your key or token does not allow to publish here");
@@ -473,6 +476,30 @@ struct Seat {
     begin: Begin,
     /// What else it wants as soon as it has shown a token.
     wish: Option<presence::Wish>,
+}
+
+/// Whether the options of a channel let this session subscribe (`subscribe`).
+fn admit(cx: &mut Context<'_>, channel: &str) -> Result<(), Response> {
+    let (status, why) = match cx.channel_options(channel).subscribe {
+        Some(Who::Nobody) => (403, "nobody may subscribe to this channel"),
+        Some(Who::Users) if cx.user().is_none() => (
+            401,
+            "only users may subscribe to this channel: show a token that says who you are",
+        ),
+        _ => return Ok(()),
+    };
+    cx.count_refusal("channel_subscribe");
+    let refusal = Response::problem(status, why);
+    Err(match status {
+        401 => refusal.header("WWW-Authenticate", "Bearer"),
+        _ => refusal,
+    })
+}
+
+/// Whether what subscribers of a channel say is published there (`publish`).
+fn clients_publish(cx: &Context<'_>, channel: &str, options: &PubSubOptions) -> bool {
+    let said = cx.channel_options(channel).publish;
+    said.unwrap_or(options.clients_publish)
 }
 
 /// Subscribes, and says so to whoever wants to know where it stands.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::dialect::testing::{Got, House, Id};
+use crate::hub::{ChannelOptions, Who};
 
 fn house() -> (House, usize, usize) {
     let mut house = House::new();
@@ -335,4 +336,54 @@ fn methods_and_channel_information() {
         PubSub::default().gap_marker(Some(3)).unwrap(),
         "{\"type\":\"gap\",\"missed\":3}"
     );
+}
+
+#[test]
+fn options_say_who_may_listen_and_whether_clients_speak() {
+    let rules = [
+        ChannelOptions::of("members.*")
+            .subscribe(Who::Users)
+            .publish(true),
+        ChannelOptions::of("members.read").publish(false),
+        ChannelOptions::of("log").subscribe(Who::Nobody),
+        ChannelOptions::of("members.open").subscribe(Who::Anyone),
+    ];
+    for clients_publish in [false, true] {
+        let mut house = House::new();
+        let options = PubSubOptions {
+            clients_publish,
+            ..PubSubOptions::default()
+        };
+        let route = house.route_with("/ch/{channel}", PubSub::new(options), &rules);
+        for (channel, anonymous, user) in [
+            ("news", 101, 101),
+            ("members.a", 401, 101),
+            ("members.read", 401, 101),
+            ("members.open", 101, 101),
+            ("log", 403, 403),
+        ] {
+            for (name, expected) in [(None, anonymous), (Some("ann"), user)] {
+                if let Some(name) = name {
+                    house.next_user(name);
+                }
+                let answer = house.upgrade(route, "/ch/x", &[("channel", channel)]);
+                let status = answer.as_ref().map_or_else(|r| r.status, |_| 101);
+                assert_eq!(status, expected, "{channel} {name:?}");
+                let Ok(guest) = answer else { continue };
+                house.text(guest, "said");
+                let speaks = match channel {
+                    "news" => clients_publish,
+                    "members.read" => false,
+                    _ => true,
+                };
+                let heard = house.got(guest);
+                assert_eq!(heard[0].text() == "said", speaks, "{channel} {heard:?}");
+                house.leave(guest);
+            }
+        }
+        assert_eq!(house.hub.metrics().refused("channel_subscribe"), 4);
+        // Who may publish by POST is a matter of keys.
+        assert_eq!(post(&mut house, route, "log", b"x").0, 200);
+        house.is_empty();
+    }
 }
