@@ -19,6 +19,8 @@ use super::{
     Chat, ChatOptions, Echo, EchoOptions, HieraChain, HieraChainMode, HieraChainOptions, Json,
     JsonHandler, PubSub, PubSubOptions, Tapr, TaprOptions,
 };
+#[cfg(feature = "presence")]
+use crate::hub::ChannelOptions;
 use crate::hub::{CallError, Context};
 use crate::ws::Message;
 
@@ -84,7 +86,15 @@ impl World {
         let sum = house.route("/sum", Json::new(Sum));
         let echo = house.route("/echo", Echo::new(EchoOptions { retype_utf8: true }));
         let chat = house.route("/chat/{group}", Chat::new(ChatOptions { presence: true }));
+        #[cfg(not(feature = "presence"))]
         let ch = house.route("/ch/{channel}", PubSub::default());
+        // Who is in is held against who is subscribed after every step.
+        #[cfg(feature = "presence")]
+        let ch = house.route_with(
+            "/ch/{channel}",
+            PubSub::default(),
+            &[ChannelOptions::of("*").presence(true).callback(true)],
+        );
         let loud = PubSubOptions {
             clients_publish: true,
             ..PubSubOptions::default()
@@ -114,6 +124,10 @@ impl World {
                 (ch, "/ch/x", "channel"),
                 (loud, "/loud/x", "channel"),
                 (tapr, "/tapr", ""),
+                #[cfg(feature = "presence")]
+                (ch, "/ch/x?presence", "channel"),
+                #[cfg(feature = "presence")]
+                (ch, "/ch/x?member=%7B%22a%22:1%7D", "channel"),
             ],
             ingest,
             ch,

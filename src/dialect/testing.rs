@@ -10,7 +10,7 @@ pub(super) use links::Dialled;
 use std::collections::VecDeque;
 
 use crate::http::{Head, HeadLimits, Response, ResponseHead};
-#[cfg(test)]
+#[cfg(any(test, feature = "presence"))]
 use crate::hub::ChannelOptions;
 #[cfg(feature = "presence")]
 use crate::hub::NO_ROUTE;
@@ -127,7 +127,7 @@ impl House {
     }
 
     /// Adds a handler, and options of channels.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "presence"))]
     pub(super) fn route_with(
         &mut self,
         path: &str,

@@ -50,6 +50,11 @@ impl Encoding {
         !self.is_stream() || self == Self::EVENTS
     }
 
+    /// One answer, and then the session is over.
+    pub(crate) fn is_poll(self) -> bool {
+        self == Self::ITEMS
+    }
+
     /// No frames.
     pub(crate) fn is_stream(self) -> bool {
         self.0 >= Self::ITEMS.0
