@@ -2,6 +2,8 @@
 //!
 //! The rule: each names its oracle in the first line of its documentation, and panics when the oracle is violated.
 
+#[cfg(feature = "apigw")]
+mod apigw;
 #[cfg(feature = "jsonrpc")]
 mod jsonrpc;
 
@@ -26,7 +28,8 @@ use crate::ws::Message;
 
 /// Oracle: no panic, the hub's invariants hold after each step, every answer of a JSON dialect is JSON, a refused
 /// publication reaches nobody and an accepted one as many as its answer says, an application hears of each session
-/// `open`, then messages, then `close` exactly once, and an empty house is empty.
+/// `open`, then messages, then `close` exactly once, and an empty house is empty. What holds for `apigw` stands beside its
+/// part of this.
 ///
 /// The bytes are a row of steps. Each begins with one that says what happens and to whom; what follows up to the next
 /// NUL is the message, the body or the name.
@@ -42,6 +45,8 @@ pub fn command(data: &[u8]) {
     }
     world.house.is_empty();
     world.listen();
+    #[cfg(feature = "apigw")]
+    world.apis.finish(&mut world.house);
     let all_told = world.told.values().all(|closed| *closed);
     assert!(all_told, "no close was told: {:?}", world.told);
 }
@@ -62,6 +67,8 @@ struct World {
     tapr_list: usize,
     tapr_send: usize,
     tapr_close: usize,
+    #[cfg(feature = "apigw")]
+    apis: apigw::Apis,
     guests: Vec<(Id, usize)>,
     /// Callbacks that the application has not answered.
     asked: Vec<Asked>,
@@ -111,6 +118,8 @@ impl World {
         let tapr_send = house.route("/tapr/ws/conn/send", tapr.send());
         let tapr_close = house.route("/tapr/ws/conn/close", tapr.close());
         let tapr = house.route("/tapr", tapr);
+        #[cfg(feature = "apigw")]
+        let apis = apigw::Apis::new(&mut house);
         Self {
             house,
             json: vec![status, auto, guide, sum, tapr],
@@ -124,6 +133,8 @@ impl World {
                 (ch, "/ch/x", "channel"),
                 (loud, "/loud/x", "channel"),
                 (tapr, "/tapr", ""),
+                #[cfg(feature = "apigw")]
+                (apis.route, "/apis", ""),
                 #[cfg(feature = "presence")]
                 (ch, "/ch/x?presence", "channel"),
                 #[cfg(feature = "presence")]
@@ -136,6 +147,8 @@ impl World {
             tapr_list,
             tapr_send,
             tapr_close,
+            #[cfg(feature = "apigw")]
+            apis,
             guests: Vec::new(),
             asked: Vec::new(),
             told: BTreeMap::new(),
@@ -149,6 +162,8 @@ impl World {
             (0, Ok(name)) => self.join(who, name),
             (1 | 2, Ok(text)) => self.says(who, Message::Text(text)),
             (1..=3, _) => self.says(who, Message::Binary(payload)),
+            #[cfg(feature = "apigw")]
+            (4, _) if who >= 30 => self.apis.ask(&mut self.house, who == 30, payload),
             (4, _) if who & 3 == 1 => self.control(self.tapr_send, "POST", payload),
             (4, _) if who & 3 == 2 => self.control(self.tapr_close, "POST", payload),
             (4, _) if who & 3 == 3 => self.control(self.tapr_list, "GET", payload),
@@ -241,6 +256,10 @@ impl World {
     /// The application hears what happened.
     fn listen(&mut self) {
         for asked in self.house.calls() {
+            #[cfg(feature = "apigw")]
+            let Some(asked) = self.apis.keep(asked) else {
+                continue;
+            };
             // What a client has said stands there as it came, a lone `\ud800` too: RFC 8259 §8.2 leaves that to the reader.
             let body: BTreeMap<String, &RawValue> =
                 serde_json::from_slice(&asked.call.body).expect("a body is JSON");
@@ -258,6 +277,8 @@ impl World {
 
     /// The application answers everything it was asked, or nothing of it.
     fn answer(&mut self, how: usize, body: &[u8]) {
+        #[cfg(feature = "apigw")]
+        self.asked.extend(self.apis.take());
         for asked in std::mem::take(&mut self.asked) {
             match how {
                 28 | 29 => self.house.answer(asked, 200, body),
@@ -274,8 +295,14 @@ impl World {
                 if self.json.contains(route) {
                     assert!(is_json(got.text()), "{got:?}");
                 }
+                #[cfg(feature = "apigw")]
+                if *route == self.apis.route {
+                    self.apis.hear(got.text());
+                }
             }
         }
+        #[cfg(feature = "apigw")]
+        self.apis.collect(&mut self.house);
         let house = &self.house;
         self.guests.retain(|(id, _)| house.closed(*id).is_none());
     }
@@ -366,7 +393,7 @@ mod tests {
     }
 
     /// Words that make a random row say something.
-    const WORDS: [&str; 52] = [
+    const WORDS: [&str; 58] = [
         "{",
         "}",
         "[",
@@ -419,6 +446,12 @@ mod tests {
         "{\"event\":",
         "{\"type\":",
         "{\"action\":\"subscribe\",\"chain_name\":",
+        "RG#a",
+        "H1",
+        "NO",
+        "{\"method\":\"POST\",\"path\":\"/x\",\"headers\":{\"x-ca-seq\":\"1\"",
+        ",\"x-ca-websocket_api_type\":\"REGISTER\"}}",
+        "\"querys\":",
     ];
 
     #[test]

@@ -68,6 +68,14 @@ pub(super) struct Asked {
     pub(super) call: Call,
 }
 
+impl Asked {
+    /// The route whose handler has asked.
+    #[cfg(feature = "apigw")]
+    pub(super) fn route(&self) -> usize {
+        usize::from(self.route)
+    }
+}
+
 struct Guest {
     session: u32,
     route: usize,
@@ -382,6 +390,29 @@ impl House {
         let reply = self.handlers[route].on_request(&mut cx, &request);
         self.settle();
         reply
+    }
+
+    /// A plain request, and its answer if that comes at once.
+    #[cfg(any(test, feature = "apigw", feature = "jsonrpc"))]
+    pub(super) fn asks(
+        &mut self,
+        route: usize,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response, Ticket> {
+        match self.reply_to(route, method, target, headers, &[], body) {
+            Reply::Now(response) => Ok(response),
+            Reply::Later(ticket) => Err(ticket),
+            Reply::Stream(stream) => panic!("{stream:?} does not end"),
+        }
+    }
+
+    /// Answers to requests that were put off, since the last time.
+    #[cfg(any(test, feature = "apigw", feature = "jsonrpc"))]
+    pub(super) fn answers(&mut self) -> Vec<(Ticket, Response)> {
+        std::mem::take(&mut self.answers)
     }
 
     /// Time goes by; timers fire on the way.

@@ -1,9 +1,12 @@
 //! Replays the transcripts of `tests/data/dialect`; the README there explains their lines.
 
-use super::testing::{Dialled, Got, House, Id};
+use std::collections::VecDeque;
+
+use super::testing::{Asked, Dialled, Got, House, Id};
 use super::{
-    Chat, ChatOptions, Echo, Health, HieraChain, HieraChainMode, HieraChainOptions, JsonRpc,
-    JsonRpcOptions, MetricsPage, PubSub, PubSubOptions, Tapr,
+    ApiGateway, ApiGatewayOptions, BackEnds, Chat, ChatOptions, Echo, Health, HieraChain,
+    HieraChainMode, HieraChainOptions, JsonRpc, JsonRpcOptions, MetricsPage, PubSub, PubSubOptions,
+    Tapr,
 };
 use crate::http::{Response, percent_decode};
 use crate::hub::LinkEnd;
@@ -19,7 +22,7 @@ macro_rules! transcripts {
 
 transcripts! {
     echo chat chat_presence pubsub hierachain_server hierachain_guide hierachain_guide_acks hierachain_http
-    tapr jsonrpc
+    tapr jsonrpc apigw
 }
 
 struct Replay {
@@ -33,6 +36,9 @@ struct Replay {
     node: Option<Dialled>,
     asked: Vec<String>,
     question: String,
+    /// What the back end was asked, and what of it is being answered.
+    requests: VecDeque<Asked>,
+    request: Option<Asked>,
 }
 
 impl Replay {
@@ -76,7 +82,12 @@ impl Replay {
             upstream: vec!["ws://node:8546".parse().expect("an endpoint")],
             ..JsonRpcOptions::default()
         });
+        let devices = ApiGateway::new(ApiGatewayOptions {
+            back_ends: BackEnds(vec!["/=http://app:3000".parse().expect("a back end")]),
+            ..ApiGatewayOptions::default()
+        });
         let routes = vec![
+            ("/apis", house.route("/apis", devices)),
             ("/", house.route("/", gateway)),
             ("/echo", house.route("/echo", Echo::default())),
             (
@@ -127,6 +138,8 @@ impl Replay {
             node: None,
             asked: Vec::new(),
             question: String::new(),
+            requests: VecDeque::new(),
+            request: None,
         }
     }
 
@@ -206,6 +219,28 @@ impl Replay {
                 );
             }
             "^." => assert_eq!(*self.asked(), [""; 0], "{place}"),
+            "&<" => {
+                self.requests.extend(self.house.calls());
+                let asked = self.requests.pop_front().expect(place);
+                let call = &asked.call;
+                let mut lines = call.headers.iter();
+                let device = lines.find(|(name, _)| name == "x-ca-deviceid");
+                let device = device.map_or("-", |(_, value)| value.as_str());
+                let body = String::from_utf8_lossy(&call.body);
+                let came = format!("{} {} {device} {body}", call.method, call.target.path);
+                assert!(
+                    fits(came.trim_end(), rest),
+                    "{place}\nthe back end was asked: {came}"
+                );
+                self.request = Some(asked);
+            }
+            "&>" => {
+                let (status, body) = rest.split_once(' ').unwrap_or((rest, ""));
+                let asked = self.request.take().expect(place);
+                self.house
+                    .answer(asked, status.parse().expect(place), body.as_bytes());
+            }
+            "&." => assert!(self.house.calls().is_empty(), "{place}"),
             "~" => self.house.pass(rest.parse().expect(place)),
             _ => panic!("{place}\nno such line"),
         }

@@ -1,8 +1,7 @@
-//! The other side of links, and answers that were put off.
+//! The other side of links.
 
 use super::House;
-use crate::http::Response;
-use crate::hub::{Context, LinkEnd, LinkEvent, LinkId, LinkTarget, Reply, Ticket};
+use crate::hub::{Context, LinkEnd, LinkEvent, LinkId, LinkTarget};
 use crate::ws::Message;
 
 /// A link that a handler has asked for.
@@ -60,27 +59,6 @@ impl House {
         }
         let text = String::from_utf8(bytes).expect("values are UTF-8");
         text.lines().map(str::to_owned).collect()
-    }
-
-    /// A plain request, and its answer if that comes at once.
-    pub(in super::super) fn asks(
-        &mut self,
-        route: usize,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Response, Ticket> {
-        match self.reply_to(route, method, target, headers, &[], body) {
-            Reply::Now(response) => Ok(response),
-            Reply::Later(ticket) => Err(ticket),
-            Reply::Stream(stream) => panic!("{stream:?} does not end"),
-        }
-    }
-
-    /// Answers to requests that were put off, since the last time.
-    pub(in super::super) fn answers(&mut self) -> Vec<(Ticket, Response)> {
-        std::mem::take(&mut self.answers)
     }
 }
 
