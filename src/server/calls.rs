@@ -164,6 +164,8 @@ struct Endpoint {
     /// Counts the calls that had to go out again. Connections begun before the last of them carry no more calls.
     epoch: u32,
     connecting: usize,
+    /// Connections to it, those that are being made included.
+    connections: usize,
     failures: u32,
     retry_ms: u64,
 }
@@ -271,6 +273,7 @@ impl Calls {
     /// The next call that can start now, with the idle connection it goes out on; asks for connections
     /// where there is none. `None`: nothing can start.
     pub(crate) fn start(&mut self, now_ms: u64) -> Option<(u32, Queued)> {
+        let share = self.share();
         for at in 0..self.endpoints.len() {
             let endpoint = &mut self.endpoints[at];
             while let Some(lane) = endpoint.waiting.front().copied() {
@@ -285,11 +288,13 @@ impl Calls {
             }
             while endpoint.waiting.len() > endpoint.connecting
                 && self.connections < self.settings.connections_max
+                && endpoint.connections < share
                 && now_ms >= endpoint.retry_ms
                 // After a failure one attempt is enough to find out.
                 && (endpoint.failures == 0 || endpoint.connecting == 0)
             {
                 endpoint.connecting += 1;
+                endpoint.connections += 1;
                 self.connections += 1;
                 self.wants.push_back(Want {
                     id: WantId(WantFor::Calls(at as u32)),
@@ -302,6 +307,14 @@ impl Calls {
         }
         self.make_room(now_ms);
         None
+    }
+
+    /// Most connections to one endpoint: for each of the others one is left, of a quarter of all, so that one that is slow
+    /// does not make everybody wait.
+    fn share(&self) -> usize {
+        let max = self.settings.connections_max;
+        let others = self.endpoints.len().saturating_sub(1);
+        max - others.min(max / 4)
     }
 
     /// Where all connections are in use, idle ones go for an endpoint that has none.
@@ -324,16 +337,17 @@ impl Calls {
         !self.retired.is_empty()
     }
 
-    /// When an endpoint may be tried again, if somebody waits for it. While all connections are in use there is no
-    /// such time: the end of one of them is waited for.
+    /// When an endpoint may be tried again, if somebody waits for it. While all connections are in use, or its
+    /// share of them, there is no such time: the end of one of them is waited for.
     fn next_retry_ms(&self) -> Option<u64> {
         if self.connections >= self.settings.connections_max {
             return None;
         }
+        let share = self.share();
         let waiting = self
             .endpoints
             .iter()
-            .filter(|e| !e.waiting.is_empty() && e.connecting == 0);
+            .filter(|e| !e.waiting.is_empty() && e.connecting == 0 && e.connections < share);
         waiting.map(|e| e.retry_ms).min()
     }
 
@@ -355,6 +369,7 @@ impl Calls {
         self.connections -= 1;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
             endpoint.connecting -= 1;
+            endpoint.connections -= 1;
             endpoint.rest(now_ms);
             self.unreachable.push(endpoint.host.clone());
         }
@@ -437,6 +452,7 @@ impl Calls {
         self.connections -= 1;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint as usize) {
             endpoint.idle.retain(|idle| *idle != key);
+            endpoint.connections -= 1;
         }
     }
 
@@ -520,6 +536,7 @@ impl Calls {
             idle: Vec::new(),
             epoch: 0,
             connecting: 0,
+            connections: 0,
             failures: 0,
             retry_ms: 0,
         });
@@ -534,5 +551,7 @@ impl Calls {
             }
         }
         assert!(self.connections <= self.settings.connections_max);
+        let sum: usize = self.endpoints.iter().map(|e| e.connections).sum();
+        assert_eq!(sum, self.connections, "connections to no endpoint");
     }
 }

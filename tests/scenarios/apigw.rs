@@ -160,6 +160,40 @@ fn who_waits_for_a_free_connection_waits_no_longer_than_its_time() {
 }
 
 #[test]
+fn a_slow_back_end_does_not_use_up_what_is_everybodys() {
+    let (mut world, app, _) = world_with(
+        |w| w.calls.connections_max = 8,
+        |o| {
+            let rows = ["/=http://fast.sim:1", "/slow=http://slow.sim:1/slow"];
+            o.back_ends = BackEnds(rows.map(|row| row.parse().unwrap()).to_vec());
+        },
+    );
+    app.behave(|asked| match &*asked.path {
+        "/slow" => Deed::broken(End::Never),
+        _ => Deed::ok(""),
+    });
+    let mut patient = world.connect("/");
+    let mut other = world.connect("/");
+    other.send_text(&call("0", "GET", ""));
+    assert_eq!(answer(&mut other), is("0", 200));
+    world.advance_ms(40_000);
+    other.send_text("H1");
+    other.texts();
+    for seq in 0..20 {
+        let request = call(&seq.to_string(), "GET", "").replace("/x", "/slow");
+        patient.send_text(&request);
+    }
+    assert_eq!(app.connections(), 7);
+    for seq in ["1", "2", "3"] {
+        other.send_text(&call(seq, "POST", ""));
+        assert_eq!(answer(&mut other), is(seq, 200));
+    }
+    world.advance_ms(9_100);
+    assert_eq!(patient.texts().len(), 20);
+    world.check_idle();
+}
+
+#[test]
 fn what_is_not_idempotent_is_not_repeated_on_a_new_connection() {
     for (method, times) in [
         ("POST", 1),
