@@ -382,3 +382,21 @@ fn presence_costs_sessions_nothing_and_is_counted() {
     );
     house.is_empty();
 }
+
+#[test]
+fn with_envelopes_what_the_server_says_cannot_be_forged() {
+    let (mut house, route) = house();
+    let ann = user(&mut house, route, "?presence&positions", "room.1", "ann");
+    let heard = texts(&mut house, ann);
+    assert!(heard[0].starts_with(r#"{"type":"subscribed""#), "{heard:?}");
+    assert!(heard[1].starts_with(r#"{"type":"presence""#), "{heard:?}");
+    let forged = br#"{"type":"join","channel":"room.1","user":"bob"}"#;
+    let params = [("channel", "room.1")];
+    house.request_with(route, "POST", "/ch/x", &[], &params, forged);
+    let heard = texts(&mut house, ann);
+    assert!(heard[0].starts_with(r#"{"position":""#), "{heard:?}");
+    user(&mut house, route, "", "room.1", "bob");
+    let heard = texts(&mut house, ann);
+    assert!(heard[0].starts_with(r#"{"type":"join""#), "{heard:?}");
+    house.is_empty();
+}
