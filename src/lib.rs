@@ -87,6 +87,9 @@ pub mod config;
 pub mod dialect;
 pub mod http;
 pub mod hub;
+#[cfg(feature = "history-log")]
+#[doc(hidden)]
+pub mod journal;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod log;

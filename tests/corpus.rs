@@ -31,6 +31,10 @@ fn body(target: &str) -> fn(&[u8]) {
         "http_head" => dunlin::http::fuzz::http_head,
         "history" => dunlin::hub::fuzz::history,
         "hub_model" => dunlin::hub::fuzz::hub_model,
+        #[cfg(feature = "history-log")]
+        "journal" => dunlin::journal::fuzz::journal,
+        #[cfg(not(feature = "history-log"))]
+        "journal" => |_| {},
         "proxy_header" => dunlin::http::fuzz::proxy_header,
         "jsonrpc" => dunlin::dialect::fuzz::jsonrpc,
         #[cfg(feature = "jwt")]

@@ -43,7 +43,9 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "hub",
-        rooms: &["ws", "http", "time", "metrics", "random", "token", "values"],
+        rooms: &[
+            "ws", "http", "time", "metrics", "random", "token", "values", "journal",
+        ],
         std_never: OUTSIDE,
         std_even_so: &[
             "net::IpAddr",
@@ -64,7 +66,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "server",
         rooms: &[
-            "hub", "ws", "http", "time", "metrics", "random", "token", "values",
+            "hub", "ws", "http", "time", "metrics", "random", "token", "values", "journal",
         ],
         std_never: &[
             "env", "fs", "net", "os", "path", "process", "sync", "thread", "time",
@@ -81,6 +83,7 @@ const ROOMS: &[Room] = &[
         name: "net",
         rooms: &[
             "server", "hub", "ws", "http", "time", "metrics", "random", "token", "values",
+            "journal",
         ],
         std_never: &[],
         std_even_so: &[],
@@ -120,6 +123,12 @@ const ROOMS: &[Room] = &[
         std_even_so: &[SHARED],
     },
     Room {
+        name: "journal",
+        rooms: &[],
+        std_never: OUTSIDE,
+        std_even_so: &[],
+    },
+    Room {
         name: "values",
         rooms: &[],
         std_never: OUTSIDE,
@@ -137,6 +146,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "base64",
         &["src/ws/handshake", "src/dialect/apigw", "src/token/key"],
     ),
+    ("crc32fast", &["src/journal"]),
     ("ed25519_dalek", &["src/token/key"]),
     ("getrandom", &["src/random"]),
     ("hdrhistogram", &["src/bench"]),
@@ -158,7 +168,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("p256", &["src/token/key"]),
     ("rlimit", &["src/net"]),
     ("rsa", &["src/token/key"]),
-    ("rustix", &["src/net/sandbox", "src/net/process"]),
+    (
+        "rustix",
+        &["src/net/sandbox", "src/net/process", "src/net/journal"],
+    ),
     ("seccompiler", &["src/net/sandbox"]),
     ("serde", &["src/dialect", "src/config"]),
     (
