@@ -8,6 +8,7 @@
 //! | `record.rs` | what was written and where; mistakes with file, line and column |
 //! | `apis.rs` | back ends and keys of `apigw` (feature `apigw`) |
 //! | `channels.rs` | options for some channels |
+//! | `history.rs` | the log of histories (feature `history-log`) |
 //! | `permissions.rs` | keys that allow some things: `[[key]]` |
 //! | `token_keys.rs` | whose signed tokens are taken: `[tokens]`, `[[token_key]]` (feature `jwt`) |
 //! | `build.rs` | the record put together: listeners and routes, checked |
@@ -31,6 +32,8 @@ mod document;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "history-log")]
+mod history;
 mod machine;
 mod nearest;
 #[cfg(feature = "jsonrpc")]
@@ -107,6 +110,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What is served, in the order of the start-up lines.
     pub routes: Vec<Route>,
+    /// Where histories are logged, if they are.
+    #[cfg(feature = "history-log")]
+    pub history_log: Option<crate::net::HistoryLog>,
     hierachain: HieraChainOptions,
     tapr: TaprOptions,
     #[cfg(feature = "presence")]
@@ -192,6 +198,10 @@ impl Config {
         #[cfg(feature = "apigw")]
         let mut api_gateways = apis::ApiGateways::default();
         let mut server = Server::new().settings(self.worker.clone());
+        #[cfg(feature = "history-log")]
+        if let Some(log) = &self.history_log {
+            server = server.history_log(log.clone());
+        }
         for route in &self.routes {
             let (path, settings) = (route.path.as_str(), route.settings.clone());
             let on = On::Listeners(vec![route.listener]);

@@ -67,7 +67,7 @@ impl Level {
     /// The level of the server's own notices.
     fn of(kind: &str) -> Self {
         match kind {
-            "accept_failed" | "slow_consumer" | "connections_max" => Self::Warn,
+            "accept_failed" | "history_log" | "slow_consumer" | "connections_max" => Self::Warn,
             _ => Self::Info,
         }
     }

@@ -29,6 +29,12 @@ pub struct Metrics {
     pub publications_total: u64,
     /// Rings that were let go because histories, channels or memory were used up.
     pub histories_evicted_total: u64,
+    /// Publications that went to the history log.
+    #[cfg(feature = "history-log")]
+    pub history_logged_total: u64,
+    /// Publications that should have, and are missing there: it was too slow, or failed.
+    #[cfg(feature = "history-log")]
+    pub history_log_lost_total: u64,
     /// Subscribers that gave a position and got everything behind it.
     pub recoveries_total: u64,
     /// Subscribers that gave a position and were told of a gap.
@@ -290,6 +296,21 @@ impl Metrics {
         ] {
             write_value(&mut out, name, help, "counter", value);
         }
+        #[cfg(feature = "history-log")]
+        for (name, help, value) in [
+            (
+                "history_logged_total",
+                "Publications handed to the history log.",
+                self.history_logged_total,
+            ),
+            (
+                "history_log_lost_total",
+                "Publications missing in the history log, which was too slow or failed.",
+                self.history_log_lost_total,
+            ),
+        ] {
+            write_value(&mut out, name, help, "counter", value);
+        }
         #[cfg(feature = "deflate")]
         self.render_deflate(&mut out);
         _ = writeln!(
@@ -340,6 +361,7 @@ pub(crate) fn features(separator: &str) -> String {
         (cfg!(feature = "deflate"), "deflate"),
         (cfg!(feature = "presence"), "presence"),
         (cfg!(feature = "jwt"), "jwt"),
+        (cfg!(feature = "history-log"), "history-log"),
         (cfg!(feature = "sandbox"), "sandbox"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),

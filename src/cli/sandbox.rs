@@ -35,6 +35,10 @@ fn enforce(config: &Config, bound: &Bound) -> (String, bool) {
     for path in config.sockets() {
         policy = policy.links(path);
     }
+    #[cfg(feature = "history-log")]
+    if let Some(log) = &config.history_log {
+        policy = policy.logs(&log.path);
+    }
     if config.starts_programs() {
         policy = policy.programs();
     }

@@ -144,6 +144,11 @@ fn fail(config: &Config, log: &Log, error: &ServerError) -> Exit {
             ),
             _ => (Exit::System, ""),
         },
+        #[cfg(feature = "history-log")]
+        ServerError::Log(..) => (
+            Exit::System,
+            " (`history_path` names the folder: one of this user's own, for one server alone)",
+        ),
         ServerError::Loop(_) => (Exit::System, ""),
     };
     refuse(config, log, &format!("{error}{way_out}"), exit)

@@ -146,7 +146,11 @@ pub(super) fn build(record: Record) -> Result<Config, Vec<Problem>> {
     }
     let hierachain = values(&record, "hierachain").options.hierachain;
     let (worker, log, sandbox) = (global.worker, global.log, global.sandbox);
+    #[cfg(feature = "history-log")]
+    let history_log = Some(global.history_log).filter(|log| !log.path.as_os_str().is_empty());
     let config = Config {
+        #[cfg(feature = "history-log")]
+        history_log,
         worker,
         log,
         sandbox,

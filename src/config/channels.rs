@@ -52,6 +52,7 @@ macro_rules! number {
     };
 }
 
+/// True or false.
 macro_rules! switch {
     ($field:ident) => {
         Known {
@@ -87,6 +88,7 @@ const OPTIONS: &[Known] = &[
     switch!(presence),
     switch!(join_leave),
     switch!(callback),
+    switch!(history_durable),
 ];
 
 fn option_names() -> Vec<&'static str> {

@@ -225,6 +225,11 @@ pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static s
         ("apigw", _) if !cfg!(feature = "apigw") => Some("apigw"),
         ("tokens", _) if !cfg!(feature = "jwt") => Some("jwt"),
         ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
+        ("", "history_path" | "history_sync_ms" | "history_disk_bytes_max")
+            if !cfg!(feature = "history-log") =>
+        {
+            Some("history-log")
+        }
         ("process", _) | ("", "exec" | "tail") if !cfg!(feature = "process") => Some("process"),
         ("pubsub", _) if !cfg!(feature = "presence") && OF_PRESENCE.contains(&name) => {
             Some("presence")

@@ -61,6 +61,8 @@ pub(crate) struct Global {
     #[cfg(feature = "jwt")]
     pub(crate) tokens: super::token_keys::TokenSettings,
     pub(crate) worker: WorkerSettings,
+    #[cfg(feature = "history-log")]
+    pub(crate) history_log: crate::net::HistoryLog,
     pub(crate) log: log::Settings,
 }
 
@@ -89,6 +91,8 @@ impl Default for Global {
             #[cfg(feature = "jwt")]
             tokens: Default::default(),
             worker: WorkerSettings::default(),
+            #[cfg(feature = "history-log")]
+            history_log: crate::net::HistoryLog::at(""),
             log: log::Settings::default(),
         }
     }
@@ -206,6 +210,12 @@ const GLOBAL: &[Setting<Global>] = &[
         TOTAL_BYTES,
         worker.hub.history_budget_bytes
     ),
+    #[cfg(feature = "history-log")]
+    super::history::PATH,
+    #[cfg(feature = "history-log")]
+    super::history::SYNC_MS,
+    #[cfg(feature = "history-log")]
+    super::history::DISK_BYTES_MAX,
     number!("", "drain_timeout_ms", 1, MS, worker.drain_timeout_ms),
     number!(
         "limits",

@@ -330,6 +330,13 @@ impl Channels {
         rules.is_some_and(|rules| rules.of(name).history().is_some())
     }
 
+    /// How long publications to channels of this name are kept; `None`: they are not, or are not logged.
+    #[cfg(feature = "history-log")]
+    pub(super) fn durable_ms(&self, space: Space, name: &str) -> Option<u64> {
+        let history = self.rules.get(space.0 as usize)?.of(name).history()?;
+        history.durable.then_some(history.age_ms_max)
+    }
+
     /// All of them, with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Channel)> {
         self.slab.iter().map(|(id, channel)| (id as u32, channel))

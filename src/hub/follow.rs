@@ -72,7 +72,7 @@ impl Hub {
                 recovered,
             });
         }
-        let found = entry.find(start, self.now.ms);
+        let found = entry.find(start, self.ring_ms());
         let is_asked = matches!(start, Start::Position(_));
         let recovered = is_asked.then_some(found.missed == 0);
         if let Some(recovered) = recovered {
@@ -184,7 +184,7 @@ impl Hub {
                 .as_ref()
                 .and_then(|ring| ring.next(following.after));
             let Some((plain, position)) = next else {
-                let found = channel.find(Start::Position(following.after), self.now.ms);
+                let found = channel.find(Start::Position(following.after), self.ring_ms());
                 (following.after, following.missed) = (found.after, found.missed.max(1));
                 continue;
             };
@@ -288,7 +288,7 @@ impl Hub {
         let channel = self.channels.find(space, name)?;
         self.note_ring_use(channel);
         let entry = self.channels.get(channel)?;
-        let Found { mut after, missed } = entry.find(start, self.now.ms);
+        let Found { mut after, missed } = entry.find(start, self.ring_ms());
         let is_asked = matches!(start, Start::Position(_));
         let begin = after;
         let ring = entry.ring.iter();

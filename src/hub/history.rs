@@ -25,15 +25,20 @@ pub(crate) struct HistoryOptions {
     pub(crate) messages_max: u32,
     pub(crate) bytes_max: usize,
     pub(crate) age_ms_max: u64,
+    /// It is logged too, if there is a log.
+    #[cfg(feature = "history-log")]
+    pub(crate) durable: bool,
 }
 
 impl HistoryOptions {
-    /// At most so many publications, of at most 1 MiB together, for an hour.
+    /// At most so many publications, of at most 1 MiB together, for an hour, in memory alone.
     pub(crate) fn of(messages_max: u32) -> Self {
         Self {
             messages_max,
             bytes_max: 1 << 20,
             age_ms_max: 3_600_000,
+            #[cfg(feature = "history-log")]
+            durable: false,
         }
     }
 }
@@ -84,6 +89,9 @@ const ENTRY_BYTES: usize = 96;
 const CHANNEL_BYTES: usize = 256;
 /// Rings are looked at for what is too old in steps of this.
 const EXPIRY_STEP_MS: u64 = 1_000;
+/// Rings count time from so long before the clock's zero, because what a log gives back was kept before that: at least
+/// as long as anything is kept.
+const BEFORE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Bytes that rings count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,7 +135,7 @@ impl Ring {
         }
     }
 
-    fn head(&self) -> Position {
+    pub(super) fn head(&self) -> Position {
         match self.entries.back() {
             Some(newest) => Position {
                 offset: self.base.offset + self.entries.len() as u64,
@@ -239,6 +247,17 @@ impl Ring {
         true
     }
 
+    /// What is kept in it is logged too.
+    #[cfg(feature = "history-log")]
+    pub(super) fn is_durable(&self) -> bool {
+        self.options.durable
+    }
+
+    #[cfg(feature = "history-log")]
+    pub(super) fn age_ms_max(&self) -> u64 {
+        self.options.age_ms_max
+    }
+
     /// Whether it knows this position.
     pub(super) fn knows(&self, position: Position) -> bool {
         self.entries_until(position).is_some()
@@ -250,6 +269,7 @@ impl Ring {
             messages_max,
             bytes_max,
             age_ms_max,
+            ..
         } = self.options;
         while let Some(oldest) = self.entries.front()
             && (self.entries.len() > messages_max as usize
@@ -299,7 +319,8 @@ impl Histories {
 
     /// When the next publication is too old.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.by_expiry.first().map(|(due, _)| *due)
+        let (due, _) = self.by_expiry.first()?;
+        Some(due.saturating_sub(BEFORE_MS))
     }
 
     /// A ring was written to or read from.
@@ -349,12 +370,20 @@ impl Hub {
         if let Some(entry) = self.channels.get_mut(channel)
             && entry.ring.is_some()
         {
-            self.keep_in_ring(channel, frame);
+            #[cfg(feature = "history-log")]
+            self.log_publication(channel, frame);
+            self.keep_since(channel, frame, 0);
         }
     }
 
-    fn keep_in_ring(&mut self, channel: u32, frame: FrameId) {
-        let now_ms = self.now.ms;
+    /// What time it is, as rings count it.
+    pub(super) fn ring_ms(&self) -> u64 {
+        self.now.ms.saturating_add(BEFORE_MS)
+    }
+
+    /// The same for one that was published so long ago.
+    pub(super) fn keep_since(&mut self, channel: u32, frame: FrameId, ago_ms: u64) {
+        let now_ms = self.ring_ms();
         let Some(entry) = self.channels.get_mut(channel) else {
             return;
         };
@@ -365,10 +394,12 @@ impl Hub {
         let before = ring.counted();
         self.frames.retain(frame, 1);
         self.frames.shrink(frame);
+        // A calendar that was set back makes nothing older than what came before it.
+        let before_ms = ring.entries.back().map_or(0, |newest| newest.at_ms);
         ring.entries.push_back(Entry {
             frame,
             tag: head.tag,
-            at_ms: now_ms,
+            at_ms: now_ms.saturating_sub(ago_ms).max(before_ms),
         });
         ring.bytes += self.frames.len_of(frame) + ENTRY_BYTES;
         debug_assert_eq!(ring.head(), head, "an entry links to the one before it");
@@ -376,6 +407,10 @@ impl Hub {
         self.histories.note_use(channel, ring);
         self.histories.counted.change(before, ring.counted());
         self.histories.note_expiry(channel, ring);
+        self.keep_to_budget();
+    }
+
+    fn keep_to_budget(&mut self) {
         while self.histories.bytes() > self.limits.history_budget_bytes
             && let Some((_, channel)) = self.histories.by_use.first().copied()
         {
@@ -439,7 +474,7 @@ impl Hub {
 
     /// Lets go what has become too old.
     pub(crate) fn expire_histories(&mut self) {
-        let now_ms = self.now.ms;
+        let now_ms = self.ring_ms();
         while let Some((due, channel)) = self.histories.by_expiry.first().copied()
             && due <= now_ms
         {
@@ -458,6 +493,18 @@ impl Hub {
     /// When [`expire_histories`](Self::expire_histories) has something to do.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         self.histories.next_expiry_ms()
+    }
+
+    /// A ring is known to have had something, so that its channel outlives its subscribers.
+    #[cfg(feature = "history-log")]
+    pub(super) fn list_ring(&mut self, channel: u32) {
+        let entry = self.channels.get_mut(channel);
+        if let Some(ring) = entry.and_then(|entry| entry.ring.as_mut()) {
+            let before = ring.counted();
+            self.histories.note_use(channel, ring);
+            self.histories.counted.change(before, ring.counted());
+            self.keep_to_budget();
+        }
     }
 
     /// A reader has come to a ring.

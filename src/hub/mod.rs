@@ -18,6 +18,7 @@
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
 //! | `history.rs` | what channels keep of their publications |
 //! | `incoming.rs` | publications of channels that live elsewhere |
+//! | `journal.rs` | what is kept, on its way to a log and back (feature `history-log`) |
 //! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
@@ -54,6 +55,8 @@ mod grants;
 mod handler;
 mod history;
 mod incoming;
+#[cfg(feature = "history-log")]
+mod journal;
 mod link;
 mod listing;
 mod locals;
@@ -86,6 +89,8 @@ pub use handler::{
 pub(crate) use history::HistoryOptions;
 pub use history::{History, Kept, Start};
 pub use incoming::{Incoming, Received};
+#[cfg(feature = "history-log")]
+pub(crate) use journal::{Batch, Restored};
 pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
@@ -197,6 +202,9 @@ pub struct Hub {
     outboxes: Outboxes,
     channels: Channels,
     histories: Histories,
+    /// What is kept is logged.
+    #[cfg(feature = "history-log")]
+    journal: Option<Box<journal::Journal>>,
     /// By session, the channels that it follows.
     followed: HashMap<u32, Vec<Following>>,
     frames: Frames,
@@ -310,6 +318,8 @@ impl Hub {
             outboxes: Outboxes::default(),
             channels: Channels::new(limits.presence_leaving_max),
             histories: Histories::default(),
+            #[cfg(feature = "history-log")]
+            journal: None,
             followed: HashMap::new(),
             frames: Frames::default(),
             encoder: Encoder::default(),
@@ -385,6 +395,8 @@ impl Hub {
         #[cfg(not(feature = "deflate"))]
         let windows = 0;
         let kept = self.histories.bytes_beside_frames();
+        #[cfg(feature = "history-log")]
+        let kept = kept + self.journal_bytes();
         self.frames.bytes()
             + kept
             + windows

@@ -90,6 +90,8 @@ channel_options! {
     callback: bool,
     /// Tell every subscriber who comes and goes, and not only those who ask for it. It is up to its handler.
     join_leave: bool,
+    /// Whether what they keep is logged too, if the server has a log, so that a restart keeps it; `None`: it is.
+    history_durable: bool,
 }
 
 impl ChannelOptions {
@@ -101,6 +103,8 @@ impl ChannelOptions {
             messages_max,
             bytes_max: self.history_bytes_max.unwrap_or(default.bytes_max),
             age_ms_max: self.history_ms_max.unwrap_or(default.age_ms_max),
+            #[cfg(feature = "history-log")]
+            durable: self.history_durable.unwrap_or(true),
         })
     }
 

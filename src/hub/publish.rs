@@ -362,7 +362,7 @@ impl Hub {
     }
 
     /// Whether there may be so many more channels. Those that are only kept for what they have give way.
-    fn make_room_for_channels(&mut self, count: usize) -> Result<(), usize> {
+    pub(super) fn make_room_for_channels(&mut self, count: usize) -> Result<(), usize> {
         let max = self.limits.channels_max;
         while count > 0 && self.channels.len() + count > max {
             if !self.let_go_of_one() {

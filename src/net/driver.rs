@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     signals: Option<super::signals::Signals>,
     #[cfg(feature = "process")]
     children: super::process::Children,
+    #[cfg(feature = "history-log")]
+    pub(crate) journal: Option<super::journal::Journal>,
 }
 
 struct Entry {
@@ -114,6 +116,8 @@ impl Driver {
             signals: None,
             #[cfg(feature = "process")]
             children: super::process::Children::new(PROCESSES),
+            #[cfg(feature = "history-log")]
+            journal: None,
         })
     }
 
@@ -139,6 +143,21 @@ impl Driver {
 
     /// Runs until drained or stopped.
     pub(crate) fn run(&mut self) -> io::Result<()> {
+        #[cfg(feature = "history-log")]
+        if let Some(journal) = &mut self.journal {
+            let notices = journal.begin(self.waker.clone());
+            notices.into_iter().for_each(&mut self.on_notice);
+        }
+        let ended = self.serve();
+        #[cfg(feature = "history-log")]
+        if let Some(journal) = &mut self.journal {
+            let notices = journal.finish(&mut self.worker);
+            notices.into_iter().for_each(&mut self.on_notice);
+        }
+        ended
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut more = false;
         let mut now = self.clock.now();
@@ -185,7 +204,17 @@ impl Driver {
             }
             let accepting = self.accept(now);
             let before = self.worker.connections();
+            #[cfg(feature = "history-log")]
+            if let Some(journal) = &mut self.journal {
+                let notices = journal.look(&mut self.worker);
+                notices.into_iter().for_each(&mut self.on_notice);
+            }
             more = self.worker.turn(now) || accepting;
+            #[cfg(feature = "history-log")]
+            if let Some(journal) = &mut self.journal {
+                let notices = journal.turn(&mut self.worker);
+                notices.into_iter().for_each(&mut self.on_notice);
+            }
             self.connect_wanted(now);
             more |= self.worker.has_work();
             #[cfg(feature = "process")]
@@ -383,7 +412,13 @@ impl Clock {
     }
 }
 
-fn unix_ms() -> u64 {
+/// What clocks say before the loop begins.
+#[cfg(feature = "history-log")]
+pub(super) fn now_at_start() -> Now {
+    Now::new(0, unix_ms())
+}
+
+pub(super) fn unix_ms() -> u64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     unix.unwrap_or_default().as_millis() as u64
 }

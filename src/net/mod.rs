@@ -7,6 +7,7 @@
 //! | `listener.rs` | addresses, socket options |
 //! | `socket.rs` | TCP and Unix streams as a [`Transport`](crate::server::Transport) |
 //! | `resolver.rs` | names of applications to addresses, off the loop |
+//! | `journal.rs` | histories on disk: what was kept is read at the start, and written by a thread (feature `history-log`) |
 //! | `sandbox.rs` | what the process gives up when everything is open (Linux, feature `sandbox`) |
 //! | `process.rs` | child processes: starting, ending, reaping (feature `process`) |
 //! | `signals.rs` | SIGTERM and SIGINT, SIGCHLD |
@@ -16,6 +17,8 @@
 
 mod client;
 mod driver;
+#[cfg(feature = "history-log")]
+mod journal;
 mod listener;
 #[cfg(feature = "process")]
 mod process;
@@ -35,6 +38,8 @@ mod socket;
 pub(crate) use client::split_url;
 pub use client::{Client, ClientError, HttpAnswer, Received, http_request};
 pub use driver::Handle;
+#[cfg(feature = "history-log")]
+pub use journal::HistoryLog;
 pub use listener::{Address, AddressError};
 pub use server::{Bound, Server, ServerError};
 #[cfg(feature = "signals")]

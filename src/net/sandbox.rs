@@ -48,6 +48,8 @@ pub struct Policy {
     sockets: Vec<PathBuf>,
     /// Unix sockets of other servers that it connects to.
     links: Vec<PathBuf>,
+    /// Folders in which it writes logs of histories.
+    logs: Vec<PathBuf>,
     /// It starts programs.
     programs: bool,
 }
@@ -80,6 +82,13 @@ impl Policy {
     #[must_use]
     pub fn removes(mut self, socket: &Path) -> Self {
         self.sockets.push(socket.to_owned());
+        self
+    }
+
+    /// It keeps a log of histories in this folder: files are made, written and removed there, and not even read again.
+    #[must_use]
+    pub fn logs(mut self, folder: &Path) -> Self {
+        self.logs.push(folder.to_owned());
         self
     }
 
@@ -230,6 +239,9 @@ impl Policy {
         }
         let removing = self.sockets.iter().map(|path| folder_of(path));
         rules = rules.add_rules(path_beneath_rules(removing, AccessFs::RemoveFile))?;
+        let logging =
+            AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile;
+        rules = rules.add_rules(path_beneath_rules(&self.logs, logging))?;
         // A server that starts anew makes its socket anew: the folder counts.
         let linking = self.links.iter().map(|path| folder_of(path));
         rules = rules.add_rules(path_beneath_rules(linking, AccessFs::ResolveUnix))?;
@@ -402,6 +414,20 @@ const REMOVING: &[Call] = &[
     (libc::SYS_unlinkat, &[&[(2, WHOLE, 0)]]),
 ];
 
+/// Opening for nothing but writing a file that was not there.
+const NEW_FILE: u32 = bits(libc::O_ACCMODE | libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC);
+const WRITE_ONLY: u32 = bits(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL);
+
+/// What a log of histories takes: a new file now and then, written, made safe, and removed when it is old.
+const LOGGING: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, &[&[(1, NEW_FILE, WRITE_ONLY)]]),
+    (libc::SYS_openat, &[&[(2, NEW_FILE, WRITE_ONLY)]]),
+    (libc::SYS_fdatasync, ANY),
+    (libc::SYS_fsync, ANY), // of the folder, when it has a new name
+    (libc::SYS_ftruncate, ANY),
+];
+
 impl Policy {
     /// The tables that this policy takes together.
     fn tables(&self) -> impl Iterator<Item = &'static [Call]> {
@@ -412,6 +438,8 @@ impl Policy {
             (self.names, NAMES),
             (self.names && cfg!(target_env = "gnu"), LIBRARIES),
             (!self.sockets.is_empty(), REMOVING),
+            (!self.logs.is_empty(), LOGGING),
+            (!self.logs.is_empty(), REMOVING),
         ];
         all.into_iter()
             .filter_map(|(on, table)| on.then_some(table))

@@ -36,6 +36,8 @@ pub struct Server {
     routes: Vec<Planned>,
     error: Option<ServerError>,
     on_notice: Box<dyn FnMut(Notice)>,
+    #[cfg(feature = "history-log")]
+    history_log: Option<super::HistoryLog>,
 }
 
 struct Planned {
@@ -60,6 +62,8 @@ impl Server {
             routes: Vec::new(),
             error: None,
             on_notice: Box::new(drop),
+            #[cfg(feature = "history-log")]
+            history_log: None,
         }
     }
 
@@ -129,6 +133,14 @@ impl Server {
         self
     }
 
+    /// What channels keep is logged too, so that the next start has it. [`ChannelOptions`](crate::hub::ChannelOptions) say
+    /// which channels keep anything. The log is read when the server is bound.
+    #[cfg(feature = "history-log")]
+    pub fn history_log(mut self, log: super::HistoryLog) -> Self {
+        self.history_log = Some(log);
+        self
+    }
+
     /// What is to become of lines for the log. The function runs on the loop and must not block.
     pub fn on_notice(mut self, sink: impl FnMut(Notice) + 'static) -> Self {
         self.on_notice = Box::new(sink);
@@ -150,6 +162,15 @@ impl Server {
                 .route(&route.template, route.on, route.settings, route.handler)
                 .map_err(ServerError::Route)?;
         }
+        #[cfg(feature = "history-log")]
+        let journal = match &self.history_log {
+            Some(log) => {
+                let journal =
+                    super::journal::Journal::open(log, &mut worker, super::driver::now_at_start());
+                Some(journal.map_err(|error| ServerError::Log(log.path.clone(), error))?)
+            }
+            None => None,
+        };
         let mut bound = Vec::new();
         let mut skipped = Vec::new();
         for (number, address, optional) in self.addresses {
@@ -165,6 +186,10 @@ impl Server {
         }
         let mut driver = Driver::new(worker, bound).map_err(ServerError::Loop)?;
         driver.on_notice = self.on_notice;
+        #[cfg(feature = "history-log")]
+        {
+            driver.journal = journal;
+        }
         Ok(Bound { driver, skipped })
     }
 
@@ -239,6 +264,9 @@ pub enum ServerError {
     Bind(String, io::Error),
     /// A route that cannot be served.
     Route(RouteError),
+    /// The folder of the log of histories cannot be used.
+    #[cfg(feature = "history-log")]
+    Log(std::path::PathBuf, io::Error),
     /// The loop's own machinery.
     Loop(io::Error),
 }
@@ -255,6 +283,11 @@ impl fmt::Display for ServerError {
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Route(error) => error.fmt(f),
+            #[cfg(feature = "history-log")]
+            Self::Log(path, error) => {
+                let path = path.display();
+                write!(f, "cannot keep the log of histories in {path}: {error}")
+            }
             Self::Loop(error) => write!(f, "the event loop failed: {error}"),
         }
     }

@@ -19,6 +19,7 @@
 //! | `processes.rs`, `lines.rs` | links to processes: their output in lines, their end in steps (feature `process`) |
 //! | `home.rs` | publications of channels that live elsewhere |
 //! | `presence.rs` | telling handlers who comes and goes (feature `presence`) |
+//! | `journal.rs` | what channels keep, on its way to a log and back (feature `history-log`) |
 //! | `drain.rs` | going down gently |
 //! | `router.rs` | path templates |
 //! | `access.rs`, `admission.rs` | keys, tokens, origins; what becomes of a grant while its session is open |
@@ -42,6 +43,8 @@ mod drain;
 mod home;
 #[cfg(feature = "sim")]
 mod inspect;
+#[cfg(feature = "history-log")]
+mod journal;
 #[cfg(feature = "process")]
 mod lines;
 mod links;

@@ -78,7 +78,7 @@ fn mistakes_have_a_place_and_a_way_out() {
         ),
         (
             "[[pubsub.channels]]\nmatch = \"a*\"\n",
-            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max, subscribe, publish, presence, join_leave, callback is missing here",
+            "FILE:1:1: nothing is said of these channels: one of slow, history_messages_max, history_bytes_max, history_ms_max, subscribe, publish, presence, join_leave, callback, history_durable is missing here",
         ),
         (
             "[[pubsub.channels]]\nslow = \"latest\"\n",
