@@ -139,6 +139,9 @@ impl Hub {
 
     /// Queues for a session what comes next in the channels that it follows, as far as it has room.
     pub(crate) fn feed(&mut self, index: u32) {
+        if !self.follows(index) {
+            return;
+        }
         let Some(mut followed) = self.followed.remove(&index) else {
             return;
         };

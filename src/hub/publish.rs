@@ -324,7 +324,7 @@ impl Hub {
             if Some(index) == to.but {
                 continue;
             }
-            if self.follows(index) && self.is_passed_by(index, to) {
+            if !self.followed.is_empty() && self.follows(index) && self.is_passed_by(index, to) {
                 later += 1;
             } else if self.deliver(index, frame, len, to.stamp) {
                 queued += 1;

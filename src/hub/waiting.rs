@@ -300,8 +300,16 @@ impl Hub {
     }
 
     /// Nothing waits for a session any more. Somebody may have waited for that.
+    #[inline]
     fn note_drained(&mut self, index: u32) {
-        if !self.awaited.is_empty() && self.awaited.remove(&index) {
+        if !self.awaited.is_empty() {
+            self.note_drained_if_awaited(index);
+        }
+    }
+
+    #[cold]
+    fn note_drained_if_awaited(&mut self, index: u32) {
+        if self.awaited.remove(&index) {
             let generation = self.sessions.get(index as usize).map(|s| s.generation);
             self.drained
                 .extend(generation.map(|generation| (index, generation)));

@@ -460,9 +460,6 @@ impl Core {
         let Some((session, route)) = connection.session() else {
             return Fate::Keep;
         };
-        if matches!(&connection.phase, Phase::Open(open) if open.wire == Wire::Poll) {
-            return self.answer_poll(connection, false);
-        }
         // One publication, nothing before it and nothing else on anybody's mind: most flushes are this.
         if connection.writable
             && connection.is_calm()
@@ -478,6 +475,9 @@ impl Core {
             if taken == len {
                 return Fate::Keep;
             }
+        }
+        if matches!(&connection.phase, Phase::Open(open) if open.wire == Wire::Poll) {
+            return self.answer_poll(connection, false);
         }
         self.hub.feed(session);
         self.hub.place_gap_marker(session, |missed| {
