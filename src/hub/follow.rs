@@ -73,7 +73,7 @@ impl Hub {
             });
         }
         let found = entry.find(start, self.ring_ms());
-        let is_asked = matches!(start, Start::Position(_));
+        let is_asked = start.is_position();
         let recovered = is_asked.then_some(found.missed == 0);
         if let Some(recovered) = recovered {
             let counter = if recovered {
@@ -292,7 +292,7 @@ impl Hub {
         self.note_ring_use(channel);
         let entry = self.channels.get(channel)?;
         let Found { mut after, missed } = entry.find(start, self.ring_ms());
-        let is_asked = matches!(start, Start::Position(_));
+        let is_asked = start.is_position();
         let begin = after;
         let ring = entry.ring.iter();
         let behind = ring.flat_map(|ring| ring.frames_after(begin));
@@ -346,7 +346,7 @@ impl Channel {
             return ring.find(start, now_ms);
         }
         let missed = match start {
-            Start::Position(position) if position != self.head => {
+            Start::Position(position) | Start::Seen(position) if position != self.head => {
                 missed_between(position, self.head)
             }
             _ => 0,

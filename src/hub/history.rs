@@ -48,8 +48,11 @@ impl HistoryOptions {
 pub enum Start {
     /// With the next publication.
     Now,
-    /// Behind this one, without a gap or with an announced one.
+    /// Behind this one; if nothing that is kept follows it, behind an announced gap with all that is kept.
     Position(Position),
+    /// Behind this one; if nothing that is kept follows it, behind an announced gap with the next publication: for those
+    /// who may not read what was said before they came.
+    Seen(Position),
     /// With so many that are kept, the newest ones.
     Newest(u32),
     /// With those that are kept and not older than so many milliseconds.
@@ -177,14 +180,19 @@ impl Ring {
                 self.entries.partition_point(|entry| entry.at_ms < since)
             }
             Start::All => 0,
-            Start::Position(position) => match self.entries_until(position) {
-                Some(kept) => kept,
-                None => {
-                    let missed = missed_between(position, self.base);
-                    let after = self.base;
-                    return Found { after, missed };
+            Start::Position(position) | Start::Seen(position) => {
+                let after = match start {
+                    Start::Seen(_) => self.head(),
+                    _ => self.base,
+                };
+                match self.entries_until(position) {
+                    Some(kept) => kept,
+                    None => {
+                        let missed = missed_between(position, after);
+                        return Found { after, missed };
+                    }
                 }
-            },
+            }
         };
         Found {
             after: self.position_at(kept),
@@ -278,6 +286,13 @@ impl Ring {
         {
             self.pop(frames);
         }
+    }
+}
+
+impl Start {
+    /// It says what was seen, so that it is told whether it gets all behind that.
+    pub(super) fn is_position(self) -> bool {
+        matches!(self, Self::Position(_) | Self::Seen(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keys that allow some things: who may what, and what the others are told.
 
 use dunlin::dialect::{Admin, PubSub, PubSubOptions};
+use dunlin::hub::{ChannelOptions, Position};
 use dunlin::server::{Keys, RouteSettings, WorkerSettings};
 use dunlin::sim::{Connect, Received, World};
 use dunlin::token::{Action, Grant, Rights};
@@ -27,6 +28,7 @@ fn keys() -> Keys {
 fn world_with(change: impl FnOnce(Keys) -> Keys, options: PubSubOptions) -> World {
     let mut world = World::new(WorkerSettings::default());
     let settings = RouteSettings {
+        channels: vec![ChannelOptions::of("news.kept").history_messages_max(10)],
         keys: change(keys()),
         ..RouteSettings::default()
     };
@@ -256,6 +258,50 @@ fn failures_in_messages_count_for_the_address() {
     assert_eq!(world.refused("auth_failures"), 2);
     let refused = world.connect_refused(Connect::to("/ch/a?token=wrong").from("203.0.113.1"));
     assert_eq!(refused.status(), 429);
+}
+
+#[test]
+fn what_was_said_before_one_came_takes_the_right_to_history() {
+    let mut world = world();
+    let mut positions = Vec::new();
+    for body in ["one", "two", "three"] {
+        let answer = world.request(post("/ch/news.kept", "everything", body));
+        let text = answer.text();
+        let (_, rest) = text.split_once("\"position\":\"").unwrap();
+        positions.push(rest.split_once('"').unwrap().0.to_owned());
+    }
+    for rewind in ["all", "1", "1h"] {
+        let target = format!("/ch/news.kept?token=reads&rewind={rewind}");
+        assert_eq!(world.connect_refused(target.as_str()).status(), 403);
+    }
+    // Whoever has been there goes on from there.
+    let target = format!("/ch/news.kept?token=reads&since={}", positions[1]);
+    let texts = world.connect(target.as_str()).texts();
+    assert!(texts.len() == 2 && texts[1].contains("three"), "{texts:?}");
+    // Whoever has not makes positions up, and is told of a gap.
+    let mut guessed: Position = positions[0].parse().unwrap();
+    guessed.tag ^= 1;
+    let mut beginning = guessed;
+    beginning.offset = 0;
+    for made_up in [guessed, beginning] {
+        for header in [None, Some(("Last-Event-ID", made_up.to_string()))] {
+            let target = format!("/ch/news.kept?token=reads&since={made_up}");
+            let texts = match &header {
+                None => world.connect(target.as_str()).texts(),
+                Some((name, value)) => {
+                    let request = format!(
+                        "GET /ch/news.kept?token=reads&poll=0 HTTP/1.1\r\nHost: h\r\n{name}: {value}\r\nConnection: close\r\n\r\n"
+                    );
+                    vec![world.request(request).text()]
+                }
+            };
+            let all = texts.concat();
+            assert!(!all.contains("one") && !all.contains("three"), "{all}");
+        }
+        let target = format!("/ch/news.kept?token=everything&since={made_up}");
+        let all = world.connect(target.as_str()).texts().concat();
+        assert!(all.contains("one") && all.contains("three"), "{all}");
+    }
 }
 
 #[test]

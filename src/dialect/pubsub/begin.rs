@@ -61,7 +61,7 @@ impl Begin {
     /// before one came does not.
     pub(super) fn actions(self) -> &'static [Action] {
         match self.start {
-            Start::Now | Start::Position(_) => &[Action::Subscribe],
+            Start::Now | Start::Position(_) | Start::Seen(_) => &[Action::Subscribe],
             Start::Newest(_) | Start::Age(_) | Start::All => &[Action::Subscribe, Action::History],
         }
     }
@@ -82,6 +82,10 @@ impl Begin {
         let Start::Position(seen) = self.start else {
             return self.start;
         };
+        // A position that nobody has given out would else open what only `history` may.
+        if !cx.may(Action::History, channel) {
+            return Start::Seen(seen);
+        }
         if seen.offset > 0 || !cx.keeps(channel) {
             return self.start;
         }
