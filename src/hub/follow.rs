@@ -61,6 +61,7 @@ impl Hub {
     ) -> Result<Joined, SubscribeError> {
         let max = self.session_limits(index).subscriptions_max;
         let (channel, is_new) = self.subscribe_within(index, space, name, max)?;
+        self.remember(channel);
         let Some(entry) = self.channels.get(channel) else {
             return Err(SubscribeError::Closed);
         };

@@ -305,6 +305,9 @@ pub(crate) fn missed_between(position: Position, base: Position) -> u32 {
     })
 }
 
+/// Of a ring's key among the uses: it holds something.
+const HAS_ENTRIES: u64 = 1 << 63;
+
 /// All rings together.
 #[derive(Debug, Default)]
 pub(crate) struct Histories {
@@ -338,14 +341,20 @@ impl Histories {
         Some(due.saturating_sub(BEFORE_MS))
     }
 
-    /// A ring was written to or read from.
+    /// A ring was written to or read from. Empty ones are less worth than any other.
     fn note_use(&mut self, channel: u32, ring: &mut Ring) {
-        if self.by_use.last().is_some_and(|(_, last)| *last == channel) {
+        let class = if ring.entries.is_empty() {
+            0
+        } else {
+            HAS_ENTRIES
+        };
+        let is_newest = self.by_use.last().is_some_and(|(_, last)| *last == channel);
+        if is_newest && ring.used & HAS_ENTRIES == class {
             return;
         }
         self.by_use.remove(&(ring.used, channel));
         self.uses += 1;
-        ring.used = self.uses;
+        ring.used = self.uses | class;
         self.by_use.insert((ring.used, channel));
     }
 
@@ -431,6 +440,20 @@ impl Hub {
         {
             self.metrics.histories_evicted_total += 1;
             self.let_go(channel);
+        }
+    }
+
+    /// Somebody is told where a channel stands that keeps publications and has none yet. That shall go on meaning
+    /// something when the last subscriber has left: else one who comes back could not know whether anything was missed.
+    pub(super) fn remember(&mut self, channel: u32) {
+        let entry = self.channels.get_mut(channel);
+        if let Some(ring) = entry.and_then(|entry| entry.ring.as_mut())
+            && !ring.is_listed()
+        {
+            self.histories.note_use(channel, ring);
+            let now = ring.counted();
+            self.histories.counted.change(Counted::default(), now);
+            self.keep_to_budget();
         }
     }
 

@@ -121,6 +121,40 @@ fn nothing_missed_is_recovered_too() {
 }
 
 #[test]
+fn who_came_before_the_first_message_misses_none() {
+    let mut world = house_with(|w| w.hub.history_budget_bytes = 4_000, |_| {});
+    let mut reader = world.connect("/ch/news?positions");
+    let begin = member(&first(&mut reader), "position").unwrap();
+    reader.reset();
+    // Nobody is there and nothing was said: the position still means something.
+    let target = format!("/ch/news?since={begin}");
+    let mut reader = world.connect(target.as_str());
+    assert!(first(&mut reader).ends_with("\"recovered\":true}"));
+    reader.reset();
+    publish(&mut world, "news", "one");
+    let mut reader = world.connect(target.as_str());
+    assert!(first(&mut reader).ends_with("\"recovered\":true}"));
+    assert_eq!(linked(&mut reader, begin.clone()), ["one"]);
+    reader.reset();
+    // What was said is pushed out, and that it was is said.
+    for n in 0..8 {
+        publish(&mut world, &format!("news.{n}"), &"x".repeat(600));
+    }
+    let mut reader = world.connect(target.as_str());
+    assert!(first(&mut reader).ends_with("\"recovered\":false}"));
+    assert_eq!(reader.texts(), ["{\"type\":\"gap\",\"missed\":null}"]);
+    reader.reset();
+    // Those who only listen push out nothing that was said.
+    let kept = publish(&mut world, "news.8", "kept");
+    for n in 0..200 {
+        world.connect(format!("/ch/news-{n}").as_str()).reset();
+    }
+    let mut reader = world.connect(format!("/ch/news.8?since={kept}").as_str());
+    assert!(first(&mut reader).ends_with("\"recovered\":true}"));
+    world.check_invariants();
+}
+
+#[test]
 fn rewind_counts_messages_or_time_or_takes_all() {
     let mut world = house();
     for n in 1..=120 {

@@ -72,27 +72,13 @@ impl Begin {
         !self.polls || cx.keeps(channel)
     }
 
-    /// Where to begin in a channel as it is now. One that keeps publications and has had none ends with its last
-    /// subscriber, and begins anew with the next one: whoever stands at the beginning of a life that is over has missed
-    /// nothing of it, and of this one what is not kept any more.
-    pub(super) fn start_in(&self, cx: &mut Context<'_>, channel: &str) -> Start {
-        if !self.has_cursor(cx, channel) {
-            return Start::Now;
-        }
-        let Start::Position(seen) = self.start else {
-            return self.start;
-        };
-        // A position that nobody has given out would else open what only `history` may.
-        if !cx.may(Action::History, channel) {
-            return Start::Seen(seen);
-        }
-        if seen.offset > 0 || !cx.keeps(channel) {
-            return self.start;
-        }
-        match cx.history(channel, Start::All, 0) {
-            None => Start::Now,
-            Some(kept) if kept.after.offset == 0 => Start::All,
-            Some(_) => self.start,
+    /// Where to begin, for one who may do what it may.
+    pub(super) fn start_in(&self, cx: &Context<'_>, channel: &str) -> Start {
+        match self.start {
+            _ if !self.has_cursor(cx, channel) => Start::Now,
+            // A position that nobody has given out would else open what only `history` may.
+            Start::Position(seen) if !cx.may(Action::History, channel) => Start::Seen(seen),
+            start => start,
         }
     }
 }
