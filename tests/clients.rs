@@ -10,31 +10,18 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use dunlin::net::http_request;
-use support::{Child, Dunlin, Folder, PATIENCE, eventually};
+use support::{Child, Dunlin, Folder, PATIENCE, client_file as file, eventually};
 
 const BLOCK: &str =
     r#"{"chain_name":"supply_chain","kind":"block","data":{"block_hash":"b10c","height":10}}"#;
 const LAST_BLOCK: &str =
     r#"{"chain_name":"supply_chain","kind":"block","data":{"block_hash":"1a57","height":11}}"#;
 const EVENT: &str = r#"{"chain_name":"supply_chain","kind":"event","data":{"entity_id":"p-1","event_type":"production_complete"}}"#;
-
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
-}
 
 fn node(script: &str) -> Command {
     file("node_modules/ws");

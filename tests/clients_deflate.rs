@@ -10,25 +10,12 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::Command;
 
 use dunlin::net::http_request;
 use dunlin::ws::deflate::{Compressor, HEADER};
 use dunlin::ws::{self, Message, OpCode};
-use support::{Child, Dunlin, Folder, PATIENCE};
-
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
-}
+use support::{Child, Dunlin, Folder, PATIENCE, client_file as file};
 
 fn python(script: &str) -> Command {
     let mut command = Command::new(file(".venv/bin/python"));

@@ -11,7 +11,6 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use dunlin::random::Random;
-use support::{Child, Dunlin, Folder, PATIENCE};
+use support::{Child, Dunlin, Folder, PATIENCE, chromium, client_file as file, serve};
 
 const MESSAGES: u32 = 10_000;
 const DROPS: u32 = 100;
@@ -100,18 +99,6 @@ impl Seen {
     }
 }
 
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
-}
-
 /// `curl -N`, started again with the last position whenever it ends.
 fn curl(door: SocketAddr, channel: &'static str) -> JoinHandle<Seen> {
     thread::spawn(move || {
@@ -156,41 +143,6 @@ fn curl(door: SocketAddr, channel: &'static str) -> JoinHandle<Seen> {
             seen.drops += 1;
         }
     })
-}
-
-fn serve(page: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let content = std::fs::read(file(page)).unwrap();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        content.len()
-    );
-    let answer = [head.as_bytes(), &content].concat();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || {
-                _ = stream.set_read_timeout(Some(PATIENCE));
-                if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
-                    _ = stream.write_all(&answer);
-                }
-            });
-        }
-    });
-    address
-}
-
-fn chromium(profile: &Folder, url: &str) -> Child {
-    let mut command = Command::new("chromium");
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args(["--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-sync"])
-        .args(["--disable-component-update", "--remote-debugging-port=0"])
-        .arg(format!("--user-data-dir={}", profile.0.display()))
-        .arg(url);
-    Child::start(&mut command)
 }
 
 /// Publishes `0 …` to `9999 …`, one after the other.

@@ -18,13 +18,11 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::Command;
-use std::thread;
 
 use dunlin::net::http_request;
-use support::{Child, Dunlin, Folder, PATIENCE, eventually};
+use support::{Child, Dunlin, Folder, PATIENCE, chromium, client_file as file, eventually, serve};
 
 /// All channels keep the newest three, and who is cut comes back after two seconds.
 const SETTINGS: &str = "[limits]\nstream_retry_ms = 2000\npoll_timeout_ms = 300\n\
@@ -36,18 +34,6 @@ fn served(settings: &str) -> (Dunlin, Folder) {
     let file = folder.file("dunlin.toml", settings.as_bytes());
     let dunlin = Dunlin::start(&["--config", file.to_str().unwrap()]);
     (dunlin, folder)
-}
-
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
 }
 
 fn node(script: &str) -> Command {
@@ -102,43 +88,6 @@ fn cut(dunlin: &Dunlin, channel: &str) {
         let answer = http_request("POST", &format!("{url}/{id}/close"), &json, b"{}").unwrap();
         assert!(answer.status < 300, "{}", answer.status);
     }
-}
-
-/// Serves one page to whoever asks; its address.
-fn serve(page: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let content = std::fs::read(file(page)).unwrap();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        content.len()
-    );
-    let answer = [head.as_bytes(), &content].concat();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            // Browsers open connections ahead and may say nothing on them: a thread each.
-            thread::spawn(move || {
-                _ = stream.set_read_timeout(Some(PATIENCE));
-                if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
-                    _ = stream.write_all(&answer);
-                }
-            });
-        }
-    });
-    address
-}
-
-fn chromium(profile: &Folder, url: &str) -> Child {
-    let mut command = Command::new("chromium");
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args(["--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-sync"])
-        .args(["--disable-component-update", "--remote-debugging-port=0"])
-        .arg(format!("--user-data-dir={}", profile.0.display()))
-        .arg(url);
-    Child::start(&mut command)
 }
 
 #[test]

@@ -1,22 +1,9 @@
 //! A real back end and real devices, each as a process of its own.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::rig::Rig;
-use crate::support::{Child, Port};
-
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
-}
+use crate::support::{Child, Port, client_file as file};
 
 fn python(script: &str) -> Command {
     let mut command = Command::new(file(".venv/bin/python"));

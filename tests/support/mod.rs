@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -335,4 +335,56 @@ impl Drop for Folder {
     fn drop(&mut self) {
         _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A file of `tests/clients`, which its `install` may have to put there.
+#[track_caller]
+pub(crate) fn client_file(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is missing. Run tests/clients/install first.",
+        path.display()
+    );
+    path
+}
+
+/// Serves one page to whoever asks; its address.
+pub(crate) fn serve(page: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let content = std::fs::read(client_file(page)).unwrap();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        content.len()
+    );
+    let answer = [head.as_bytes(), &content].concat();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            // Browsers open connections ahead and may say nothing on them: a thread each.
+            thread::spawn(move || {
+                _ = stream.set_read_timeout(Some(PATIENCE));
+                if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
+                    _ = stream.write_all(&answer);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A headless browser on a page, with a profile of its own.
+pub(crate) fn chromium(profile: &Folder, url: &str) -> Child {
+    let mut command = Command::new("chromium");
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .args(["--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-sync"])
+        .args(["--disable-component-update", "--remote-debugging-port=0"])
+        .arg(format!("--user-data-dir={}", profile.0.display()))
+        .arg(url);
+    Child::start(&mut command)
 }

@@ -1,6 +1,5 @@
 //! A real application and real clients, each as a process of its own.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use dunlin::net::http_request;
@@ -8,19 +7,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::gateway::{Gateway, hears_nothing, say};
-use crate::support::{Child, Folder, Port};
-
-fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing. Run tests/clients/install first.",
-        path.display()
-    );
-    path
-}
+use crate::support::{Child, Folder, Port, client_file as file};
 
 fn node(script: &str) -> Command {
     file("node_modules/ws");
