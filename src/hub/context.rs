@@ -625,7 +625,7 @@ impl<'a> Context<'a> {
             ),
             (
                 "channels",
-                "Channels with a subscriber.",
+                "Channels with a subscriber, or that keep publications.",
                 self.hub.channels() as u64,
             ),
             #[cfg(feature = "presence")]

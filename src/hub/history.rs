@@ -11,7 +11,8 @@
 //! Rings are bounded by count, bytes and age each, and all together by one budget. When that is used up, or the memory
 //! budget is, the ring that was used least recently goes whole: its channel begins a new life, or, while it has
 //! subscribers, an empty ring. A channel that has a ring outlives its last subscriber, so that its positions go on
-//! meaning something; it counts into the budget for that.
+//! meaning something; it counts into the budget for that, from its first subscriber or publication on. Empty rings go
+//! before any other: who only listens pushes out nothing that was said.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -72,7 +73,7 @@ pub(crate) struct Ring {
     bytes: usize,
     /// What it counts in the budget beside its entries.
     overhead: usize,
-    /// Its key in [`Histories::by_use`]; 0: it has none, for nothing was kept in it, or all of that was let go. It counts
+    /// Its key in [`Histories::by_use`]; 0: it has none, for nobody was told where it stands, or it was let go. It counts
     /// nothing then, and its channel ends with its last subscriber.
     used: u64,
     /// Its key in [`Histories::by_expiry`]; 0: it has none, for it is empty.

@@ -163,7 +163,7 @@ impl Default for SessionLimits {
 /// Limits of the whole hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
-    /// Most channels with at least one subscriber.
+    /// Most channels. Those that only keep publications give way to those with a subscriber.
     pub channels_max: usize,
     /// Most bytes that peers may make the server keep, all together: queued frames (a shared one counts once), windows
     /// of clients that compress, bodies of calls, what waits for links, unfinished messages and requests, answers that are
@@ -378,12 +378,12 @@ impl Hub {
         self.sessions.len()
     }
 
-    /// Channels with at least one subscriber.
+    /// Channels with at least one subscriber, or that keep publications.
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
 
-    /// Bytes of all queued frames; a frame shared by many outboxes counts once.
+    /// Bytes of all frames that wait or are kept; a frame shared by many outboxes counts once.
     pub fn queued_bytes(&self) -> usize {
         self.frames.bytes()
     }
