@@ -434,6 +434,7 @@ fn small_rules_of_a_file() {
 fn each_dependency_has_a_place_and_a_use() {
     let all = [
         "base64",
+        "crc32fast",
         "ed25519-dalek",
         "getrandom",
         "hdrhistogram",
