@@ -285,13 +285,8 @@ impl Arena {
         let sent = (class.attack)(&mut arena);
         let attacked = arena.bystander.take();
 
-        // Whoever is asked to close has its closing time-out.
         let files = arena.before.files;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while descriptors(process) > files && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
-        let after = Held::by(process);
+        let after = settled(process, files);
         arena.enough.store(true, Ordering::Relaxed);
         if let Some(sampler) = arena.sampler.take() {
             _ = sampler.join();
@@ -308,7 +303,15 @@ impl Arena {
             format!("{each} KiB per attacker, at most {each_max}")
         });
         let left = after.kib.saturating_sub(before.kib);
-        arena.expect(left <= left_max, || format!("{left} KiB stayed behind"));
+        if left > left_max {
+            // The allocator may keep what it was given, if something small lies above it, and uses it the next time.
+            // What leaks grows with each time.
+            (class.attack)(&mut arena);
+            let again = settled(process, files).kib.saturating_sub(before.kib);
+            arena.expect(again <= left + left_max / 4, || {
+                format!("{left} KiB stayed behind, and {again} the second time")
+            });
+        }
         let ended = arena.bystander.end();
         arena.expect(ended.is_ok(), || ended.unwrap_err());
         let worst = attacked.net_worst;
@@ -367,4 +370,13 @@ fn warm_up(dunlin: &Dunlin) {
         assert!(http_request("GET", &url, &[], b"").is_ok());
     }
     drop(TcpStream::connect(&dunlin.main).unwrap());
+}
+
+/// What a process holds when its descriptors are back at `files`. Whoever is asked to close has its closing time-out.
+fn settled(process: u32, files: usize) -> Held {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while descriptors(process) > files && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Held::by(process)
 }
