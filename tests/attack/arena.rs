@@ -303,7 +303,9 @@ impl Arena {
             format!("{each} KiB per attacker, at most {each_max}")
         });
         let left = after.kib.saturating_sub(before.kib);
-        if left > left_max {
+        if form.long {
+            arena.expect(left <= left_max, || format!("{left} KiB stayed behind"));
+        } else if left > left_max {
             // The allocator may keep what it was given, if something small lies above it, and uses it the next time.
             // What leaks grows with each time.
             (class.attack)(&mut arena);
