@@ -13,6 +13,8 @@ use slab::Slab;
 use super::history::Ring;
 use super::listing::USER_SPACE;
 use super::options::{ChannelOptions, ChannelRules, Contradiction};
+#[cfg(feature = "wildcards")]
+use super::patterns::Patterns;
 use super::presence::Presences;
 use super::session::{Session, Subscriptions};
 use super::{ConnId, Position, SlowPolicy};
@@ -77,6 +79,8 @@ pub(crate) struct Channels {
     rules: Vec<ChannelRules>,
     slab: Slab<Channel>,
     pub(super) presences: Presences,
+    #[cfg(feature = "wildcards")]
+    pub(super) patterns: Patterns,
 }
 
 impl Channels {
@@ -114,6 +118,11 @@ impl Channels {
             Some(rules) => rules.add(rule, route),
             None => Ok(()),
         }
+    }
+
+    #[cfg(feature = "wildcards")]
+    pub(super) fn rules_of(&self, space: Space) -> Option<&ChannelRules> {
+        self.rules.get(space.0 as usize)
     }
 
     /// What the rules say of a channel.
@@ -213,6 +222,8 @@ impl Channels {
             ring,
         };
         let id = self.slab.insert(channel) as u32;
+        #[cfg(feature = "wildcards")]
+        self.patterns.note_created(space, &name, id);
         if let Some(names) = self.by_name.get_mut(space.0 as usize) {
             names.insert(name, id);
         }
@@ -319,6 +330,8 @@ impl Channels {
         let Some(channel) = self.slab.try_remove(channel as usize) else {
             return;
         };
+        #[cfg(feature = "wildcards")]
+        self.patterns.note_removed(channel.space, &channel.name);
         if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
             names.remove(&channel.name);
         }
@@ -346,6 +359,8 @@ impl Channels {
         let named: usize = self.by_name.iter().map(HashMap::len).sum();
         assert_eq!(named, self.slab.len(), "names and channels differ");
         self.presences.check_invariants();
+        #[cfg(feature = "wildcards")]
+        self.patterns.check_invariants();
         for (id, channel) in &self.slab {
             assert!(
                 !channel.subscribers.is_empty() || channel.is_kept(),
@@ -405,6 +420,12 @@ pub fn check_channel_name(name: &str) -> Result<(), NameError> {
     }
 }
 
+/// Whether a name has a segment (they are cut at dots) that is `*` or `>`: where patterns are known (feature `wildcards`) it
+/// stands for other names, and is none itself.
+pub fn is_pattern(name: &str) -> bool {
+    name.split('.').any(|segment| matches!(segment, "*" | ">"))
+}
+
 /// Why a channel name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
@@ -414,6 +435,11 @@ pub enum NameError {
     TooLong(usize),
     /// A control character.
     Control,
+    /// It is a pattern where the name of one channel is needed.
+    IsPattern,
+    /// It is no pattern that can be: why.
+    #[cfg(feature = "wildcards")]
+    Pattern(&'static str),
 }
 
 impl fmt::Display for NameError {
@@ -427,6 +453,9 @@ impl fmt::Display for NameError {
                 )
             }
             Self::Control => f.write_str("the channel name contains a control character"),
+            Self::IsPattern => f.write_str("this is a pattern (`*`, `>`) and no channel"),
+            #[cfg(feature = "wildcards")]
+            Self::Pattern(why) => f.write_str(why),
         }
     }
 }

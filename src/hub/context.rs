@@ -628,6 +628,12 @@ impl<'a> Context<'a> {
                 "Channels with a subscriber, or that keep publications.",
                 self.hub.channels() as u64,
             ),
+            #[cfg(feature = "wildcards")]
+            (
+                "patterns",
+                "Patterns with a subscriber; they count as channels too.",
+                self.hub.channels.patterns.len() as u64,
+            ),
             #[cfg(feature = "presence")]
             (
                 "presence_members",

@@ -12,6 +12,9 @@
 //!                      ├─▶ copy (a line) ─────▶ subscribers on a stream of values, or of lines by HTTP
 //!                      └─▶ copy (an event) ───▶ subscribers on a stream of server-sent events
 //! ```
+//!
+//! Who listens by a pattern (feature `wildcards`) has envelopes and events that say which channel each publication is of: in
+//! numbers, the same encoding with one bit less.
 
 #[cfg(feature = "deflate")]
 mod deflating;
@@ -42,27 +45,58 @@ impl Encoding {
     /// Frames with envelopes, which say where publications stand; other messages as they are.
     pub(crate) const ENVELOPES: Self = Self(u8::MAX - 4);
     /// From here on they are no groups of sessions that compress.
-    #[cfg(feature = "deflate")]
+    #[cfg(any(feature = "deflate", feature = "wildcards"))]
     const FIRST_NAMED: Self = Self(u8::MAX - 15);
+    /// Of those, missing where publications say which channel they are of.
+    #[cfg(feature = "wildcards")]
+    const OF_ONE_CHANNEL: u8 = 8;
+
+    /// As this one, saying which channels publications are of, where there is room for that.
+    #[cfg(feature = "wildcards")]
+    pub(super) fn naming_channels(self) -> Self {
+        match self.0 >= Self::FIRST_NAMED.0 {
+            true => Self(self.0 & !Self::OF_ONE_CHANNEL),
+            false => self,
+        }
+    }
+
+    #[cfg(feature = "wildcards")]
+    fn names_channels(self) -> bool {
+        self.0 >= Self::FIRST_NAMED.0 && self.0 & Self::OF_ONE_CHANNEL == 0
+    }
+
+    #[cfg(not(feature = "wildcards"))]
+    fn names_channels(self) -> bool {
+        false
+    }
+
+    /// As this one, not saying it.
+    fn unnamed(self) -> Self {
+        #[cfg(feature = "wildcards")]
+        if self.names_channels() {
+            return Self(self.0 | Self::OF_ONE_CHANNEL);
+        }
+        self
+    }
 
     /// Its sessions are told why they end. Lines have no word for it: they end.
     pub(crate) fn has_last_word(self) -> bool {
-        !self.is_stream() || self == Self::EVENTS
+        !self.is_stream() || self.unnamed() == Self::EVENTS
     }
 
     /// One answer, and then the session is over.
     pub(crate) fn is_poll(self) -> bool {
-        self == Self::ITEMS
+        self.unnamed() == Self::ITEMS
     }
 
     /// No frames.
     pub(crate) fn is_stream(self) -> bool {
-        self.0 >= Self::ITEMS.0
+        self.unnamed().0 >= Self::ITEMS.0
     }
 
     /// As this one, with envelopes around publications; `None`: it has no room for them, or has them anyway.
     fn with_envelopes(self) -> Option<Self> {
-        match self {
+        match self.unnamed() {
             Self::EVENTS | Self::ITEMS => None,
             Self::VALUES | Self::ENVELOPE_LINES => Some(Self::ENVELOPE_LINES),
             _ => Some(Self::ENVELOPES),
@@ -79,6 +113,8 @@ impl Encoding {
 #[derive(Debug)]
 struct Copy {
     kind: Kind,
+    /// It says which channel it is of.
+    is_named: bool,
     /// The frame itself, if it did not shrink.
     frame: FrameId,
     len: usize,
@@ -122,6 +158,8 @@ struct About {
 pub(crate) struct Encoder {
     /// Of the publication that is being queued; `None`: it is a message that was not published.
     about: Option<About>,
+    /// The name of its channel, for those who listen to several; empty if there are none.
+    channel: String,
     /// Where an envelope is written, before its length is known.
     scratch: Vec<u8>,
     /// Copies of the frame that is being published.
@@ -137,9 +175,16 @@ impl Encoder {
         self.about = Some(About { position, previous });
     }
 
+    /// It is one of that channel.
+    #[cfg(feature = "wildcards")]
+    pub(super) fn name_channel(&mut self, name: &str) {
+        self.channel.clear();
+        self.channel.push_str(name);
+    }
+
     /// Appends a message to one session.
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        match how {
+        match how.unnamed() {
             Encoding::VALUES | Encoding::ENVELOPE_LINES => {
                 return encode_value(out, message.as_bytes());
             }
@@ -159,7 +204,7 @@ impl Encoder {
 
     /// Appends a short message that is not worth compressing.
     pub(crate) fn encode_marker(&self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        match how {
+        match how.unnamed() {
             Encoding::VALUES | Encoding::ENVELOPE_LINES => encode_value(out, message.as_bytes()),
             Encoding::EVENTS => encode_event(out, message, Some(events::GAP)),
             Encoding::ITEMS => {
@@ -193,7 +238,8 @@ impl Encoder {
         plain_bytes: usize,
         how: Encoding,
     ) -> (FrameId, usize) {
-        let kind = match how {
+        let is_named = how.names_channels();
+        let kind = match how.unnamed() {
             Encoding::VALUES => Some(Kind::Value),
             Encoding::EVENTS => Some(Kind::Event),
             Encoding::ENVELOPES => self.about.map(|_| Kind::Envelope),
@@ -209,14 +255,15 @@ impl Encoder {
         let Some(kind) = kind else {
             return (plain, plain_bytes);
         };
-        let at = self.copies.iter().position(|copy| copy.kind == kind);
+        let is_it = |copy: &Copy| copy.kind == kind && copy.is_named == is_named;
+        let at = self.copies.iter().position(is_it);
         let at = at.unwrap_or(self.copies.len());
         if at == self.copies.len() {
             let frame = match kind {
                 Kind::Value => copy_as_value(frames, plain),
-                Kind::Event => self.copy_as_event(frames, plain),
+                Kind::Event => self.copy_as_event(frames, plain, is_named),
                 Kind::Envelope | Kind::EnvelopeLine | Kind::Item => {
-                    self.copy_as_envelope(frames, plain, kind)
+                    self.copy_as_envelope(frames, plain, kind, is_named)
                 }
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
@@ -226,6 +273,7 @@ impl Encoder {
             let frame = frame.unwrap_or(plain);
             self.copies.push(Copy {
                 kind,
+                is_named,
                 frame,
                 len: frames.len_of(frame),
                 references: 0,
@@ -246,14 +294,14 @@ impl Encoder {
     pub(crate) fn encode_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, how: Encoding) {
         match how {
             _ if !how.has_last_word() => {}
-            Encoding::EVENTS => events::encode_close(out, code.0, reason),
+            _ if how.is_stream() => events::encode_close(out, code.0, reason),
             _ => ws::encode_close(out, code, reason, None),
         }
     }
 
     /// Appends what says nothing and shows that the stream is alive.
     pub(crate) fn encode_keep_alive(out: &mut Vec<u8>, how: Encoding) {
-        match how {
+        match how.unnamed() {
             Encoding::EVENTS => out.extend_from_slice(events::COMMENT),
             _ => out.push(b'\n'),
         }
@@ -262,6 +310,7 @@ impl Encoder {
     /// The frame has been published: its copies belong to those who wait for them.
     pub(crate) fn end_copies(&mut self, frames: &mut Frames, plain: FrameId) {
         self.about = None;
+        self.channel.clear();
         self.end_copies_that(frames, plain, |_| true);
     }
 
@@ -287,11 +336,14 @@ impl Encoder {
         frames: &mut Frames,
         plain: FrameId,
         kind: Kind,
+        is_named: bool,
     ) -> Option<FrameId> {
         let scratch = &mut self.scratch;
         scratch.clear();
         let (opcode, payload) = message_in(frames.get(plain))?;
-        envelope::append_envelope(scratch, self.about, frames.event(plain), opcode, payload);
+        let event = frames.event(plain);
+        let channel = if is_named { &*self.channel } else { "" };
+        envelope::append_envelope_of(scratch, channel, self.about, event, opcode, payload);
         let copy = frames.insert_copy(plain, |_, out| {
             if kind == Kind::Envelope {
                 ws::encode_text_header(out, scratch.len());
@@ -309,12 +361,25 @@ impl Encoder {
         copy
     }
 
-    fn copy_as_event(&mut self, frames: &mut Frames, plain: FrameId) -> Option<FrameId> {
+    fn copy_as_event(
+        &mut self,
+        frames: &mut Frames,
+        plain: FrameId,
+        is_named: bool,
+    ) -> Option<FrameId> {
         let scratch = &mut self.scratch;
         scratch.clear();
         let (opcode, payload) = message_in(frames.get(plain))?;
-        let position = self.about.map(|about| about.position);
-        events::append(scratch, position, frames.event(plain), opcode, payload);
+        let event = frames.event(plain);
+        if is_named {
+            let (channel, about) = (&*self.channel, self.about);
+            events::append_envelope(scratch, event, |out| {
+                envelope::append_envelope_of(out, channel, about, event, opcode, payload);
+            });
+        } else {
+            let position = self.about.map(|about| about.position);
+            events::append(scratch, position, event, opcode, payload);
+        }
         let copy = frames.insert_copy(plain, |_, out| out.extend_from_slice(scratch));
         if scratch.capacity() > SCRATCH_BYTES_KEPT {
             *scratch = Vec::new();
@@ -341,6 +406,8 @@ impl Hub {
         };
         let with = session.encoding.with_envelopes();
         session.encoding = with.unwrap_or(session.encoding);
+        #[cfg(feature = "wildcards")]
+        self.name_channels_if_several(index);
         with.is_some()
     }
 }

@@ -193,6 +193,10 @@ impl Hub {
                 continue;
             };
             self.encoder.about(position, following.after);
+            #[cfg(feature = "wildcards")]
+            if self.channels.patterns.are_known() {
+                self.encoder.name_channel(&channel.name);
+            }
             self.frames.retain(plain, 1);
             let len = self.frames.len_of(plain);
             let (frame, len) = self.encoder.copy_for(&mut self.frames, plain, len, how);

@@ -338,7 +338,10 @@ impl Hub {
             .iter()
             .filter_map(|s| self.channels.get(s.channel));
         let mut own = channels.filter(|channel| channel.space == space);
-        own.all(|channel| may.may(Action::Subscribe, &channel.name))
+        let may_keep = own.all(|channel| may.may(Action::Subscribe, &channel.name));
+        #[cfg(feature = "wildcards")]
+        let may_keep = may_keep && self.may_keep_its_patterns(session, space);
+        may_keep
     }
 
     /// From now on no token of `user` is taken that was made before. Answers which sessions have one, in no order.

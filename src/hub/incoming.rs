@@ -13,6 +13,9 @@
 //!   its predecessor is the head ──▶ Delivered        it stands in the ring already ──▶ Repeated: nobody hears it twice
 //!   anything else               ──▶ Gap: the ring begins anew, everybody is told and then gets it
 //! ```
+//!
+//! Who listens by a pattern (feature `wildcards`) is not told of gaps: patterns remember no channels, so only the envelopes
+//! say what each publication follows.
 
 use super::channel::Space;
 use super::history::{Found, HistoryOptions, Ring, missed_between};
@@ -82,8 +85,25 @@ impl Hub {
         check_internal_name(name).map_err(PublishError::Name)?;
         self.has_room(message.len())?;
         self.make_room_for_channels_that_keep(space, &[name])?;
+        let names = &[name];
+        let mut heard = self.heard_by_patterns(space, names);
+        self.stamp = self.stamp.wrapping_add(1).max(1);
+        let to = Reach {
+            space,
+            names,
+            but: None,
+            stamp: if heard.is_nothing() { 0 } else { self.stamp },
+        };
+        heard.note(0, position, previous);
+        let mut first = Some(position);
         let Some(id) = self.channel_to_publish(space, name) else {
-            return Ok(Received::Unheard);
+            if heard.is_nothing() {
+                return Ok(Received::Unheard);
+            }
+            // Nobody here knows what came before, so only who gets it can say whether something is missing.
+            self.metrics.publications_total += 1;
+            let receivers = self.publish_to_patterns(heard, None, message, &to, &mut first);
+            return Ok(Received::Delivered(receivers));
         };
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(Received::Unheard);
@@ -110,22 +130,18 @@ impl Hub {
         self.turn_frames += 1;
         self.turn_bytes += message.len();
         self.encoder.about(position, previous);
+        heard.name(&mut self.encoder, name);
         let frame = self.frames.insert_publication(position.epoch, slow, |out| {
             ws::encode_message(out, message, None);
         });
         if is_given_again {
             self.frames.note_kept(frame, previous);
         }
-        let to = Reach {
-            space,
-            names: &[name],
-            but: None,
-            stamp: 0,
-        };
-        let receivers = self.fan_out(id, frame, &to);
+        let mut receivers = self.fan_out(id, frame, &to);
         self.keep(id, frame);
         self.encoder.end_copies(&mut self.frames, frame);
         self.frames.discard(frame);
+        receivers += self.publish_to_patterns(heard, None, message, &to, &mut first);
         Ok(if links {
             Received::Delivered(receivers)
         } else {

@@ -306,7 +306,11 @@ impl Context<'_> {
     /// The name space of that name, if a handler has named it already. For names from outside, where
     /// [`space_named`](Self::space_named) would make a new one of every mistake.
     pub fn find_space(&self, name: &str) -> Option<Space> {
-        self.hub.channels.find_space(name)
+        let found = self.hub.channels.find_space(name);
+        // Nobody subscribes to a pattern by its name alone.
+        #[cfg(feature = "wildcards")]
+        let found = found.filter(|space| !self.hub.channels.patterns.is_own(*space));
+        found
     }
 
     /// The name of a space.

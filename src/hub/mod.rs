@@ -17,6 +17,7 @@
 //! | `position.rs` | where a subscriber stands in a channel |
 //! | `encoding.rs` | messages as they are, compressed, or as values in a stream |
 //! | `history.rs` | what channels keep of their publications |
+//! | `patterns.rs` | subscriptions to all channels whose names are alike (feature `wildcards`) |
 //! | `incoming.rs` | publications of channels that live elsewhere |
 //! | `journal.rs` | what is kept, on its way to a log and back (feature `history-log`) |
 //! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
@@ -63,6 +64,11 @@ mod locals;
 mod options;
 mod outbox;
 mod outboxes;
+#[cfg(feature = "wildcards")]
+mod patterns;
+#[cfg(not(feature = "wildcards"))]
+#[path = "patterns/off.rs"]
+mod patterns;
 mod position;
 #[cfg(feature = "presence")]
 mod presence;
@@ -77,7 +83,7 @@ mod slow;
 mod waiting;
 
 pub use call::{Answered, Call, CallError, Target, TargetError};
-pub use channel::{NameError, Space, SubscribeError, check_channel_name};
+pub use channel::{NameError, Space, SubscribeError, check_channel_name, is_pattern};
 pub use context::Context;
 pub use follow::Joined;
 pub use frames::FrameId;
@@ -96,6 +102,8 @@ pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use options::{ChannelOptions, Who};
+#[cfg(feature = "wildcards")]
+pub use patterns::{PATTERN_SEGMENTS_MAX, check_pattern};
 pub use position::{NoPosition, Position};
 #[cfg(all(feature = "presence", any(test, feature = "sim")))]
 pub(crate) use presence::NO_ROUTE;

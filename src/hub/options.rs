@@ -8,6 +8,8 @@
 //! subscribers have come by. They are looked through when a channel comes into being, and the channel keeps the answer.
 
 use super::channel::CHANNEL_NAME_BYTES_MAX;
+#[cfg(feature = "wildcards")]
+use super::patterns::{beginning_of, has, has_some};
 use super::{Context, HistoryOptions, SlowPolicy};
 
 /// Options in one line each: the field, the method that says it, and that a longer rule outdoes a shorter one.
@@ -151,6 +153,14 @@ impl Context<'_> {
     pub fn channel_options(&self, channel: &str) -> ChannelOptions {
         self.hub.channels.options(self.space(), channel)
     }
+
+    /// Who may subscribe to the channels that a pattern has, with the names that each rule is about: the longest rule that
+    /// is about all of them, and every other that is about some.
+    #[cfg(feature = "wildcards")]
+    pub fn who_may_subscribe(&self, pattern: &str) -> Vec<(&str, Who)> {
+        let rules = self.hub.channels.rules_of(self.space());
+        rules.map_or_else(Vec::new, |rules| rules.who_may_subscribe(pattern))
+    }
 }
 
 /// The rules of one name space.
@@ -179,6 +189,27 @@ impl ChannelRules {
                 Ok(())
             }
         }
+    }
+
+    /// What they say about who may subscribe to the channels that a pattern has: the longest rule that is about all of them,
+    /// and each that is about some.
+    #[cfg(feature = "wildcards")]
+    fn who_may_subscribe(&self, pattern: &str) -> Vec<(&str, Who)> {
+        let all = beginning_of(pattern);
+        let is_about_all = |rule: &ChannelOptions| {
+            let beginning = rule.names.strip_suffix('*');
+            beginning.is_some_and(|beginning| all.starts_with(beginning))
+        };
+        let is_about_some = |rule: &ChannelOptions| match rule.names.strip_suffix('*') {
+            Some(beginning) => has_some(pattern, beginning),
+            None => has(pattern, &rule.names),
+        };
+        let rules = self.rules.iter();
+        let said = rules.filter_map(|rule| Some((rule, rule.subscribe?)));
+        let longest = said.clone().rfind(|(rule, _)| is_about_all(rule));
+        let some = said.filter(|(rule, _)| !is_about_all(rule) && is_about_some(rule));
+        let all = longest.into_iter().chain(some);
+        all.map(|(rule, who)| (&*rule.names, who)).collect()
     }
 
     /// What they say together about the channel `name`.

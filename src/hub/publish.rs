@@ -248,12 +248,19 @@ impl Hub {
         let mut first = None;
         let mut receivers = 0;
         let mut frame = None;
-        // Only the union of several channels can reach a session twice.
+        // Only the union of several channels, or of a channel and patterns, can reach a session twice.
         self.stamp = self.stamp.wrapping_add(1).max(1);
         let several = names.len() > 1;
-        let stamp = if several { self.stamp } else { 0 };
+        let mut heard = self.heard_by_patterns(space, names);
+        let is_stamped = several || !heard.is_nothing();
+        let to = Reach {
+            space,
+            names,
+            but,
+            stamp: if is_stamped { self.stamp } else { 0 },
+        };
         let shared = several.then(|| self.policy_of_union(space, names));
-        for name in names {
+        for (at, name) in names.iter().enumerate() {
             let Some(id) = self.channel_to_publish(space, name) else {
                 continue;
             };
@@ -263,7 +270,9 @@ impl Hub {
             let previous = channel.head;
             channel.head = previous.next(self.random.next_u64() as u32);
             first.get_or_insert(channel.head);
+            heard.note(at, channel.head, previous);
             self.encoder.about(channel.head, previous);
+            heard.name(&mut self.encoder, name);
             let (epoch, slow) = shared.unwrap_or((channel.head.epoch, channel.slow));
             let is_given_again = shared.is_none() && channel.catches_up();
             let frame = *frame.get_or_insert_with(|| {
@@ -280,12 +289,6 @@ impl Hub {
             if is_given_again {
                 self.frames.note_kept(frame, previous);
             }
-            let to = Reach {
-                space,
-                names,
-                but,
-                stamp,
-            };
             receivers += self.fan_out(id, frame, &to);
             if several {
                 self.encoder
@@ -297,15 +300,18 @@ impl Hub {
             self.encoder.end_copies(&mut self.frames, frame);
             self.frames.discard(frame);
         }
-        // Nobody there: the channel would begin and end with this very publication.
-        let position = first.unwrap_or_else(|| {
-            let beginning = beginning(&mut self.random);
-            beginning.next(self.random.next_u64() as u32)
-        });
+        receivers += self.publish_to_patterns(heard, event, message, &to, &mut first);
+        let position = first.unwrap_or_else(|| self.stand_alone().0);
         Ok(Published {
             position,
             receivers,
         })
+    }
+
+    /// Where a publication stands whose channel nobody is in, and what it follows: the channel begins and ends with it.
+    pub(super) fn stand_alone(&mut self) -> (Position, Position) {
+        let beginning = beginning(&mut self.random);
+        (beginning.next(self.random.next_u64() as u32), beginning)
     }
 
     /// Queues a frame for the subscribers of a channel; answers how many get it, now or when they have caught up.

@@ -5,6 +5,7 @@
 //!   {"position":"…","previous":"…","text":"hello"}                                              other text
 //!   {"position":"…","previous":"…","event":"goal","text":"1:0"}                          one that has a name
 //!   {"position":"…","base64":"AAECAw=="}                          bytes; and the first publication of its channel's life
+//!   {"channel":"a.b","position":"…","previous":"…","text":"hello"}            where they are of several channels
 //! ```
 
 use super::About;
@@ -19,8 +20,25 @@ pub(super) fn append_envelope(
     opcode: OpCode,
     payload: &[u8],
 ) {
-    out.reserve(payload.len() + 128);
+    append_envelope_of(out, "", about, event, opcode, payload);
+}
+
+/// The same for a message of a channel that has to be named, if it is not empty.
+pub(super) fn append_envelope_of(
+    out: &mut Vec<u8>,
+    channel: &str,
+    about: Option<About>,
+    event: Option<&str>,
+    opcode: OpCode,
+    payload: &[u8],
+) {
+    out.reserve(payload.len() + channel.len() + 128);
     out.push(b'{');
+    if !channel.is_empty() {
+        out.extend_from_slice(b"\"channel\":");
+        write_string(out, channel);
+        out.push(b',');
+    }
     if let Some(About { position, previous }) = about {
         out.extend_from_slice(POSITION);
         position.append_to(out);
@@ -58,7 +76,7 @@ pub(super) fn append_envelope(
     out.push(b'}');
 }
 
-/// How every envelope of a publication begins, behind its brace.
+/// How every envelope of a publication begins, behind its brace. (One of several channels is no cursor for a poll.)
 const POSITION: &[u8] = b"\"position\":\"";
 
 /// The position that an envelope says, if it is one of a publication.

@@ -50,6 +50,20 @@ pub(super) fn append(
     out.push(b'\n');
 }
 
+/// Appends one event whose data is an envelope, on one line. It has no id: a position in one channel is none in several.
+pub(super) fn append_envelope(
+    out: &mut Vec<u8>,
+    name: Option<&str>,
+    envelope: impl FnOnce(&mut Vec<u8>),
+) {
+    if let Some(name) = name {
+        field(out, "event", name.as_bytes());
+    }
+    out.extend_from_slice(b"data: ");
+    envelope(out);
+    out.extend_from_slice(b"\n\n");
+}
+
 /// The last event of a stream: why it ends. What comes back to the same URL goes on from there.
 pub(super) fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let mut data = format!("{{\"code\":{code},\"reason\":\"");
