@@ -24,10 +24,15 @@ pub(super) fn permit(cx: &mut Context<'_>, action: Action, channel: &str) -> Res
     if cx.may(action, channel) || cx.may(Action::Admin, "") {
         return Ok(());
     }
+    Err(forbidden(cx, action, "this channel"))
+}
+
+/// The 403 for something that is not allowed there.
+pub(super) fn forbidden(cx: &mut Context<'_>, action: Action, place: &str) -> Response {
     cx.count_refusal(PERMISSION);
     let verb = action.name();
-    let detail = format!("what your key or token allows does not include: {verb} on this channel");
-    Err(Response::problem(403, &detail).header("WWW-Authenticate", INSUFFICIENT))
+    let detail = format!("what your key or token allows does not include: {verb} on {place}");
+    Response::problem(403, &detail).header("WWW-Authenticate", INSUFFICIENT)
 }
 
 /// The counter's label.

@@ -6,7 +6,9 @@ use std::fmt::Write;
 use super::super::{bad_request, has_room, members, pubsub, unavailable};
 use super::{PUBSUB, json_text, listings, push_member};
 use crate::http::Response;
-use crate::hub::{ConnId, Context, Request, SubscribeError, check_channel_name};
+use crate::hub::{
+    ConnId, Context, NameError, Request, SubscribeError, check_channel_name, is_pattern,
+};
 use crate::ws::{CloseCode, Message};
 
 pub(super) fn one(
@@ -113,6 +115,10 @@ pub(super) fn subscribe(
             "no dialect on this server keeps channels in that \"space\"",
         ));
     };
+    // It would be a channel that never speaks.
+    if wanted && name == "pubsub" && is_pattern(&channel) {
+        return Err(bad_request(cx, &NameError::IsPattern.to_string()));
+    }
     let changed = if wanted {
         cx.subscribe_other(id, space, &channel)
             .map_err(|why| refusal(&why))?

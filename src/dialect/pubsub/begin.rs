@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use super::CHANNEL;
 use super::wanted::{Wanted, wanted};
 use crate::dialect::members::push_string;
-use crate::hub::{Context, Joined, Position, Request, Start, Stream};
+use crate::hub::{Context, Joined, Position, Request, Start, Stream, is_pattern};
 use crate::token::Action;
 
 /// Where a subscriber wants to begin, as its query says.
@@ -26,7 +27,12 @@ impl Begin {
     pub(super) fn read(request: &Request<'_>, comes_back: bool) -> Result<Self, String> {
         let wanted = comes_back.then(|| wanted(request));
         let polls = matches!(wanted, Some(Wanted::Stream(Stream::Poll { .. })));
-        if let Some(seen) = comes_back.then(|| last_seen(request)).flatten() {
+        // Of a pattern no position is given out.
+        let has_positions = !request.param(CHANNEL).is_some_and(is_pattern);
+        if comes_back
+            && has_positions
+            && let Some(seen) = last_seen(request)
+        {
             return Ok(Self {
                 start: Start::Position(seen),
                 wants_positions: true,
@@ -69,7 +75,7 @@ impl Begin {
     /// Whether it is told where it stands, so that it can go on from there. Without a history a poll begins anew each
     /// time: its channel may end with its answer, and every position would be one of another life.
     pub(super) fn has_cursor(&self, cx: &Context<'_>, channel: &str) -> bool {
-        !self.polls || cx.keeps(channel)
+        !is_pattern(channel) && (!self.polls || cx.keeps(channel))
     }
 
     /// Where to begin, for one who may do what it may.

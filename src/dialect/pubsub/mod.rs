@@ -12,6 +12,7 @@
 //! | `GET /ch/{channel}?info`, or `Accept: application/json` | 200 `{"channel":"a","subscribers":2}` |
 //! | `GET /ch/{channel}` otherwise | every publication from now on, as events or lines, or 426: see `wanted.rs` |
 //! | `GET /ch/{channel}?presence` | who is in: see `presence.rs` |
+//! | `/ch/a.*`, `/ch/a.>` | all channels with such names (feature `wildcards`): see `patterns.rs` |
 //! | `OPTIONS` | what a page may do (CORS) |
 //! | another method | 405 with `Allow` |
 //!
@@ -26,6 +27,11 @@
 mod begin;
 #[cfg(feature = "presence")]
 mod callback;
+#[cfg(feature = "wildcards")]
+mod patterns;
+#[cfg(not(feature = "wildcards"))]
+#[path = "no_patterns.rs"]
+mod patterns;
 #[cfg(not(feature = "presence"))]
 #[path = "no_presence.rs"]
 mod presence;
@@ -47,8 +53,9 @@ use super::permits::{Heard, hear_token, permit};
 use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
-    Accept, CloseInfo, Context, Handler, Joined, Locals, Position, PublishError, Published, Reply,
-    Request, Stream, SubscribeError, Upgrade, Who, check_channel_name,
+    Accept, CloseInfo, Context, Handler, Joined, Locals, NameError, Position, PublishError,
+    Published, Reply, Request, Stream, SubscribeError, Upgrade, Who, check_channel_name,
+    is_pattern,
 };
 #[cfg(feature = "presence")]
 use crate::hub::{Outcome, PresenceChange, Ticket};
@@ -135,7 +142,7 @@ impl PubSub {
         } else if let Err(refusal) = admit(cx, &seat.channel) {
             let why = refusal.detail().unwrap_or_default();
             cx.close(CloseCode::FORBIDDEN, why);
-        } else if let Err(why) = join(cx, &seat.channel, seat.begin) {
+        } else if let Err(why) = enter(cx, &seat.channel, seat.begin) {
             cx.close(CloseCode::TRY_LATER, &why.to_string());
         } else if let Some(wish) = &seat.wish
             && let Err(refusal) = wish.grant(cx, &seat.channel)
@@ -188,7 +195,7 @@ impl PubSub {
             }
         }
         let heard: Vec<usize> = each()
-            .filter(|(c, ..)| cx.subscribers(c) > 0)
+            .filter(|(c, ..)| cx.is_heard(c))
             .map(|(_, text, _)| text.len())
             .collect();
         if let Err(why) = has_room(cx, &heard) {
@@ -270,7 +277,7 @@ impl PubSub {
             .into_iter()
             .map(|raw| {
                 let name = members::string(raw).ok_or("a channel name must be a string")?;
-                check_channel_name(&name).map_err(|why| why.to_string())?;
+                check_published_name(&name).map_err(|why| why.to_string())?;
                 Ok(name)
             })
             .collect::<Result<Vec<_>, String>>()?;
@@ -305,6 +312,11 @@ impl Handler for PubSub {
         if let Err(why) = check_channel_name(channel) {
             return Upgrade::refuse(400, &why.to_string());
         }
+        if is_pattern(channel)
+            && let Err(why) = patterns::check(request, channel)
+        {
+            return Upgrade::refuse(400, &why);
+        }
         let is_stream = cx.is_stream();
         let begin = match Begin::read(request, is_stream) {
             Ok(begin) => begin,
@@ -330,8 +342,8 @@ impl Handler for PubSub {
             return Upgrade::Refuse(refusal);
         }
         let has_cursor = begin.has_cursor(cx, channel);
-        let joined = match join(cx, channel, begin) {
-            Ok(joined) => joined,
+        let position = match enter(cx, channel, begin) {
+            Ok(position) => position,
             Err(why) => return Upgrade::Refuse(unavailable(&why.to_string())),
         };
         if let Err(refusal) = wish.grant(cx, channel) {
@@ -342,8 +354,8 @@ impl Handler for PubSub {
         }
         let mut accept = Accept::default();
         if is_stream {
-            if has_cursor {
-                let position = format!("\"{}\"", joined.position);
+            if let Some(position) = position.filter(|_| has_cursor) {
+                let position = format!("\"{position}\"");
                 accept.headers.push(("ETag".into(), position.into()));
             }
             if let Some(page) = cors::page_of(request) {
@@ -363,7 +375,9 @@ impl Handler for PubSub {
             Heard::Admitted => return self.begin(cx),
         }
         let Some(Seat { channel, .. }) = self.seats.get(cx) else {
-            return bad_message(cx, "this channel is read-only here: publish with POST");
+            let why = patterns::why_silent(cx);
+            let why = why.unwrap_or("this channel is read-only here: publish with POST");
+            return bad_message(cx, why);
         };
         if permit(cx, Action::Publish, channel).is_err() {
             return bad_message(cx, "your key or token does not allow to publish here");
@@ -431,6 +445,11 @@ impl PubSub {
         if let Err(why) = check_channel_name(channel) {
             return bad_request(cx, &why.to_string()).into();
         }
+        if is_pattern(channel)
+            && let Err(why) = patterns::check(request, channel)
+        {
+            return bad_request(cx, &why).into();
+        }
         if request.method() == "POST" {
             if let Err(refusal) = permit(cx, Action::Publish, channel) {
                 return refusal.into();
@@ -480,6 +499,9 @@ struct Seat {
 
 /// Whether the options of a channel let this session subscribe (`subscribe`).
 fn admit(cx: &mut Context<'_>, channel: &str) -> Result<(), Response> {
+    if is_pattern(channel) {
+        return patterns::admit(cx, channel);
+    }
     let (status, why) = match cx.channel_options(channel).subscribe {
         Some(Who::Nobody) => (403, "nobody may subscribe to this channel"),
         Some(Who::Users) if cx.user().is_none() => (
@@ -488,18 +510,35 @@ fn admit(cx: &mut Context<'_>, channel: &str) -> Result<(), Response> {
         ),
         _ => return Ok(()),
     };
+    Err(not_admitted(cx, status, why))
+}
+
+fn not_admitted(cx: &mut Context<'_>, status: u16, why: &str) -> Response {
     cx.count_refusal("channel_subscribe");
     let refusal = Response::problem(status, why);
-    Err(match status {
+    match status {
         401 => refusal.header("WWW-Authenticate", "Bearer"),
         _ => refusal,
-    })
+    }
 }
 
 /// Whether what subscribers of a channel say is published there (`publish`).
 fn clients_publish(cx: &Context<'_>, channel: &str, options: &PubSubOptions) -> bool {
     let said = cx.channel_options(channel).publish;
-    said.unwrap_or(options.clients_publish)
+    said.unwrap_or(options.clients_publish) && !is_pattern(channel)
+}
+
+/// Subscribes to a channel, and answers where one stands in it; or to a pattern.
+fn enter(
+    cx: &mut Context<'_>,
+    channel: &str,
+    begin: Begin,
+) -> Result<Option<Position>, SubscribeError> {
+    if is_pattern(channel) {
+        patterns::join(cx, channel, begin).map(|()| None)
+    } else {
+        join(cx, channel, begin).map(|joined| Some(joined.position))
+    }
 }
 
 /// Subscribes, and says so to whoever wants to know where it stands.
@@ -514,9 +553,23 @@ fn join(cx: &mut Context<'_>, channel: &str, begin: Begin) -> Result<Joined, Sub
 
 /// Whether the session, or the request, may do all of that.
 fn permit_all(cx: &mut Context<'_>, actions: &[Action], channel: &str) -> Result<(), Response> {
+    let permit = if is_pattern(channel) {
+        patterns::permit
+    } else {
+        permit
+    };
     actions
         .iter()
         .try_for_each(|action| permit(cx, *action, channel))
+}
+
+/// Checks the name of a channel to publish to.
+fn check_published_name(name: &str) -> Result<(), NameError> {
+    check_channel_name(name)?;
+    match is_pattern(name) {
+        true => Err(NameError::IsPattern),
+        false => Ok(()),
+    }
 }
 
 /// The message that a request's body is.
@@ -596,6 +649,8 @@ const PAGE_HEADERS: &str =
 /// The variable of the route `/ch/{channel}`.
 const CHANNEL: &str = "channel";
 
+#[cfg(all(test, feature = "wildcards"))]
+mod patterns_tests;
 #[cfg(all(test, feature = "presence"))]
 mod presence_tests;
 #[cfg(test)]
