@@ -11,6 +11,7 @@
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
+//! | `patterns.rs` | subscriptions to all channels whose names are alike (feature `wildcards`) |
 //! | `presence.rs` | who is in a channel; an application that is told of first and last subscribers |
 //! | `proxies.rs` | trusted proxies, the PROXY protocol, limits that follow the client |
 //! | `slow.rs` | slow consumers, replies that pile up |
@@ -46,6 +47,8 @@ mod limits;
 mod links;
 mod memory;
 mod mixtures;
+#[cfg(feature = "wildcards")]
+mod patterns;
 mod polls;
 #[cfg(feature = "presence")]
 mod presence;
