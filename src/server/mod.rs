@@ -8,7 +8,8 @@
 //! | `ready.rs` | who is ready, and who waits for whom |
 //! | `connection.rs` | the states of a connection |
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
-//! | `open.rs` | WebSocket events, replies, flushing, closing |
+//! | `open.rs` | WebSocket events, rates, closing, time-outs |
+//! | `writing.rs` | replies, flushing, the pong between two frames |
 //! | `streams.rs` | sessions on a stream of JSON values |
 //! | `responses.rs` | sessions on a response that does not end |
 //! | `polls.rs` | sessions that are over with their first messages |
@@ -67,6 +68,7 @@ mod transport;
 mod upstream;
 mod wheel;
 mod worker;
+mod writing;
 
 pub use access::{AccessError, Keys, Origins};
 pub use calls::{Place, Want, WantId};
