@@ -597,6 +597,16 @@ impl Hub {
             session.waits = Waits::lone(frame);
             return;
         }
+        self.queue_behind(index, frame, len);
+    }
+
+    /// The same where something waits already, or the frame is large.
+    #[inline(never)]
+    fn queue_behind(&mut self, index: u32, frame: FrameId, len: usize) {
+        let Some(session) = self.sessions.get_mut(index as usize) else {
+            return;
+        };
+        let limits = limits_of(&self.routes, session.route);
         let outbox = self
             .outboxes
             .push(&mut session.waits, frame, len, &self.frames);

@@ -283,6 +283,7 @@ impl Hub {
     }
 
     /// The same where that is not all.
+    #[inline(never)]
     fn advance_queue(&mut self, index: u32, written: usize) {
         let soft_bytes = self.session_limits(index).outbox_soft_bytes;
         let Some(session) = self.sessions.get_mut(index as usize) else {

@@ -248,7 +248,15 @@ impl Open {
     }
 
     /// Writes down since when a message is unfinished; `completed`: one before it has been finished.
+    #[inline]
     pub(crate) fn note_message(&mut self, completed: bool, now: Tick) {
+        if self.extra.is_some() || self.ws.is_mid_message() {
+            self.note_since(completed, now);
+        }
+    }
+
+    #[inline(never)]
+    fn note_since(&mut self, completed: bool, now: Tick) {
         let values = self.extra.as_ref().and_then(|extra| extra.values.as_ref());
         let unfinished = match values {
             Some(values) => values.is_mid_value(),

@@ -119,20 +119,8 @@ impl Core {
         self.routes[route as usize].handler.on_open(&mut cx);
     }
 
-    /// One unit of work for a poll.
-    pub(super) fn work_poll<T: Transport>(
-        &mut self,
-        connection: &mut Connection<T>,
-        key: u32,
-    ) -> (Fate, usize) {
-        match self.write_earlier(connection) {
-            Fate::Drop => (Fate::Drop, 0),
-            Fate::Keep => self.work_open(connection, key),
-        }
-    }
-
     /// Writes the answers to what was asked before the poll, as far as the transport takes them.
-    fn write_earlier<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
+    pub(super) fn write_earlier<T: Transport>(&mut self, connection: &mut Connection<T>) -> Fate {
         let Phase::Open(open) = &mut connection.phase else {
             return Fate::Keep;
         };

@@ -31,8 +31,12 @@ impl Core {
     ) -> (Fate, usize) {
         match &connection.phase {
             Phase::Http(_) => self.work_http(connection, key),
-            Phase::Open(open) if open.wire == Wire::Poll => self.work_poll(connection, key),
-            Phase::Open(_) => self.work_open(connection, key),
+            Phase::Open(open) => {
+                if open.wire == Wire::Poll && self.write_earlier(connection) == Fate::Drop {
+                    return (Fate::Drop, 0);
+                }
+                self.work_open(connection, key)
+            }
             Phase::Linger { .. } => self.work_linger(connection),
             Phase::Upstream(_) => self.work_upstream(connection, key),
             Phase::Link(_) => self.work_link(connection),
