@@ -40,7 +40,14 @@ pub fn hub_model(data: &[u8]) {
 
 const DEEDS_MAX: usize = 300;
 const SESSIONS_MAX: u8 = 6;
-const CHANNELS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const CHANNELS: [&str; 5] = ["a.x", "a.y", "b.x", "b", "b.x.y"];
+/// Patterns, and which of the channels they have.
+const PATTERNS: [(&str, &[&str]); 4] = [
+    ("a.*", &["a.x", "a.y"]),
+    ("*.x", &["a.x", "b.x"]),
+    ("b.>", &["b.x", "b.x.y"]),
+    (">", &CHANNELS),
+];
 const USERS: [&str; 2] = ["an", "binh"];
 const POLICIES: [SlowPolicy; 3] = [
     SlowPolicy::Close,
@@ -122,8 +129,16 @@ impl Drive {
         let index = u32::from(index);
         match deed % 20 {
             0 => self.open(bytes),
-            1..=2 => self.subscribe(index, CHANNELS[bytes.below(5)]),
-            3 => self.unsubscribe(index, CHANNELS[bytes.below(5)]),
+            1..=2 => match bytes.next() {
+                #[cfg(feature = "wildcards")]
+                at @ 200.. => self.subscribe_pattern(index, PATTERNS[usize::from(at % 4)].0),
+                at => self.subscribe(index, CHANNELS[usize::from(at % 5)]),
+            },
+            3 => match bytes.next() {
+                #[cfg(feature = "wildcards")]
+                at @ 200.. => self.unsubscribe_pattern(index, PATTERNS[usize::from(at % 4)].0),
+                at => self.unsubscribe(index, CHANNELS[usize::from(at % 5)]),
+            },
             4..=7 => self.publish(index, bytes),
             8..=9 => self.send(index, bytes),
             10 => self.send_many(index, bytes),
@@ -156,6 +171,20 @@ impl Drive {
         let space = Context::new(&mut self.hub, 0, None).space();
         let ours = self.hub.subscribe(index, space, channel);
         assert_eq!(ours.ok(), self.model.subscribe(index, channel), "{ours:?}");
+    }
+
+    /// To the model it is one more name among a session's channels.
+    #[cfg(feature = "wildcards")]
+    fn subscribe_pattern(&mut self, index: u32, pattern: &str) {
+        let space = Context::new(&mut self.hub, 0, None).space();
+        let ours = self.hub.subscribe_pattern(index, space, pattern);
+        assert_eq!(ours.ok(), self.model.subscribe(index, pattern), "{ours:?}");
+    }
+
+    #[cfg(feature = "wildcards")]
+    fn unsubscribe_pattern(&mut self, index: u32, pattern: &str) {
+        let ours = Context::new(&mut self.hub, 0, Some(index)).unsubscribe_pattern(pattern);
+        assert_eq!(ours, self.model.unsubscribe(index, pattern));
     }
 
     fn unsubscribe(&mut self, index: u32, channel: &str) {

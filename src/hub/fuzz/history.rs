@@ -48,6 +48,10 @@ struct Drive {
 struct Reader {
     wire: Vec<u8>,
     has_envelopes: bool,
+    /// It listens to all channels by a pattern, whether it is subscribed to them or not.
+    hears_all: bool,
+    /// The newest it got of each channel.
+    newest: HashMap<&'static str, u32>,
     /// Where it stands in each channel it is subscribed to.
     stands: HashMap<&'static str, Stand>,
     /// It was told to go: what is missing then is no gap.
@@ -126,12 +130,22 @@ impl Drive {
     fn open(&mut self, bytes: &mut Bytes<'_>) {
         if self.readers.len() < usize::from(SESSIONS_MAX) {
             let index = self.hub.open(100, 0);
-            let has_envelopes = bytes.next().is_multiple_of(2);
+            let how = bytes.next();
+            let has_envelopes = how.is_multiple_of(2);
             if has_envelopes {
                 self.hub.want_envelopes(index);
             }
+            #[cfg(feature = "wildcards")]
+            let hears_all = how >= 200 && {
+                let space = Context::new(&mut self.hub, 0, None).space();
+                let pattern = ["*", ">"][usize::from(how >= 228)];
+                self.hub.subscribe_pattern(index, space, pattern).is_ok()
+            };
+            #[cfg(not(feature = "wildcards"))]
+            let hears_all = false;
             let reader = Reader {
                 has_envelopes,
+                hears_all,
                 ..Reader::default()
             };
             self.readers.insert(index, reader);
@@ -146,6 +160,7 @@ impl Drive {
             3 => Start::Age(u64::from(bytes.next()) * 100),
             _ => self.position(channel, bytes),
         };
+        self.read_what_a_pattern_gave(index);
         let space = Context::new(&mut self.hub, 0, None).space();
         let Ok(joined) = self.hub.subscribe_from(index, space, channel, start) else {
             return;
@@ -189,6 +204,14 @@ impl Drive {
         );
     }
 
+    /// Who listens by a pattern reads on before it comes to a channel, and before it leaves: what it is given of it from some
+    /// position on it may have heard before.
+    fn read_what_a_pattern_gave(&mut self, index: u32) {
+        if self.readers.get(&index).is_some_and(|r| r.hears_all) {
+            self.flush(index, usize::MAX);
+        }
+    }
+
     /// One that somebody has seen, or like it.
     fn position(&mut self, channel: &str, bytes: &mut Bytes<'_>) -> Start {
         let all = self.published.get(channel);
@@ -209,6 +232,7 @@ impl Drive {
     }
 
     fn unsubscribe(&mut self, index: u32, channel: &str) {
+        self.read_what_a_pattern_gave(index);
         let space = Context::new(&mut self.hub, 0, None).space();
         let was = self.hub.unsubscribe(index, space, channel);
         if let Some(reader) = self.readers.get_mut(&index) {
@@ -312,18 +336,30 @@ impl Drive {
                 continue;
             }
             assert_eq!(text.starts_with('{'), reader.has_envelopes, "{text}");
+            let named = member(&text, "channel").map(str::to_owned);
             let (links, body) = if reader.has_envelopes {
                 unwrap(&text)
             } else {
                 (None, text)
             };
-            let (channel, _) = body
-                .split_once(' ')
-                .expect("a channel's name stands in front");
+            let mut words = body.split(' ');
+            let channel = words.next().expect("a channel's name stands in front");
+            let number = words.next().and_then(|number| number.parse().ok());
+            let number: u32 = number.expect("and a number behind it");
+            let is_named = reader.hears_all && reader.has_envelopes;
+            assert_eq!(named.as_deref(), is_named.then_some(channel), "{body:.40}");
+            let known = CHANNELS.into_iter().find(|name| *name == channel);
+            let before = known.and_then(|known| reader.newest.insert(known, number));
             // What came of a subscription that has ended meanwhile is nobody's business.
             let Some((channel, stand)) =
                 reader.stands.iter_mut().find(|(name, _)| **name == channel)
             else {
+                // Unless it hears it by a pattern: then nothing comes twice.
+                let is_newer = before.is_none_or(|before| before < number);
+                assert!(
+                    is_newer || !reader.hears_all,
+                    "{body:.40} behind {before:?}"
+                );
                 continue;
             };
             let all = &self.published[channel];
@@ -429,15 +465,18 @@ const NOWHERE: Position = Position {
 
 /// Where an envelope says that it stands, what it follows, and what is in it.
 fn unwrap(envelope: &str) -> (Option<(Position, Option<Position>)>, String) {
-    let member = |name: &str| {
-        let (_, rest) = envelope.split_once(&format!("\"{name}\":\""))?;
-        rest.split_once('"').map(|(value, _)| value)
-    };
+    let member = |name| member(envelope, name);
     let position = member("position").and_then(|p| p.parse().ok());
     let position = position.expect("every envelope says where it stands");
     let previous = member("previous").map(|p| p.parse().expect("a position"));
     let body = member("text").expect("these are no JSON").to_owned();
     (Some((position, previous)), body)
+}
+
+/// A member that is a string.
+fn member<'a>(envelope: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = envelope.split_once(&format!("\"{name}\":\""))?;
+    rest.split_once('"').map(|(value, _)| value)
 }
 
 #[cfg(test)]

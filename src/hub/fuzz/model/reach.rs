@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::super::super::session::Life;
 use super::super::super::{PublishError, Published, SlowPolicy};
-use super::{Model, encoded};
+use super::super::PATTERNS;
+use super::{Model, Session, encoded};
 
 impl Model {
     /// Channels and users with a subscriber.
@@ -117,7 +118,7 @@ impl Model {
                 ours.position.epoch
             );
         } else {
-            assert_eq!((ours.position.offset, ours.receivers), (1, 0));
+            assert_eq!(ours.position.offset, 1, "nobody is in it");
         }
         let mut frame = self.frame(encoded(text));
         frame.messages = 1;
@@ -139,16 +140,22 @@ impl Model {
             .find(|slow| policies.contains(slow))
             .flatten();
         frame.epoch = (policies.len() == 1).then_some(ours.position.epoch);
-        let receivers: Vec<u32> = (0..self.sessions.len() as u32)
+        // Who hears it by patterns alone gets it as it is: their route's, and outdated by nothing.
+        let mut heard = self.frame(frame.bytes.clone());
+        heard.messages = 1;
+        let receivers: Vec<(u32, bool)> = (0..self.sessions.len() as u32)
             .filter(|index| Some(*index) != but)
-            .filter(|index| {
-                let session = self.get(*index).filter(|s| s.life == Life::Open);
-                session.is_some_and(|s| s.channels.iter().any(|name| names.contains(&&**name)))
+            .filter_map(|index| {
+                let session = self.get(index).filter(|s| s.life == Life::Open)?;
+                let mut own = session.channels.iter();
+                let is_member = own.any(|name| names.contains(&&**name));
+                (is_member || hears(session, names)).then_some((index, is_member))
             })
             .collect();
         assert_eq!(ours.receivers, receivers.len());
-        for index in receivers {
-            self.accept(index, number, Some(&frame), false);
+        for (index, is_member) in receivers {
+            let frame = if is_member { &frame } else { &heard };
+            self.accept(index, number, Some(frame), false);
             self.queue(index, frame.clone());
         }
     }
@@ -173,4 +180,13 @@ impl Model {
         }
         Some(receivers.len())
     }
+}
+
+/// Whether a session listens by a pattern to one of these channels.
+fn hears(session: &Session, names: &[&str]) -> bool {
+    let mut patterns = PATTERNS.iter().filter(|(pattern, _)| {
+        let mut own = session.channels.iter();
+        own.any(|name| name == pattern)
+    });
+    patterns.any(|(_, channels)| names.iter().any(|name| channels.contains(name)))
 }
