@@ -22,6 +22,8 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use dunlin::net::http_request;
+#[cfg(feature = "wildcards")]
+use dunlin::net::{Client, Received};
 use support::{Child, Dunlin, Folder, PATIENCE, chromium, client_file as file, eventually, serve};
 
 /// All channels keep the newest three, and who is cut comes back after two seconds.
@@ -280,4 +282,55 @@ fn curl_reads_lines_and_events_to_the_end() {
     for mut client in [lines, json, events, old] {
         assert!(client.end().success(), "the end is one: {:?}", client.seen);
     }
+}
+
+/// All of one URL again, where it stands for many channels.
+#[test]
+#[cfg(feature = "wildcards")]
+fn curl_and_a_websocket_hear_every_channel_of_a_pattern() {
+    let (dunlin, _folder) = served("");
+    let mut socket = Client::connect(&dunlin.ws("/ch/news.*"), &[]).unwrap();
+    let mut lines = curl(&dunlin, "/ch/news.*", &[]);
+    let mut json = curl(&dunlin, "/ch/news.%3E?positions", &[]);
+    let mut events = curl(&dunlin, "/ch/>", &["-H", "Accept: text/event-stream"]);
+    let mut poll = curl(&dunlin, "/ch/news.*?poll", &[]);
+    eventually("everybody listens", || {
+        (dunlin.metric("dunlin_sessions") == 5).then_some(())
+    });
+    assert_eq!(dunlin.metric("dunlin_patterns"), 3);
+    assert_eq!(publish(&dunlin, "news.eu", "{\"n\":1}"), 5);
+    let answer = poll.line("messages");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["messages"][0]["channel"], "news.eu");
+    assert_eq!(answer.get("position"), None);
+    assert!(poll.end().success());
+    assert_eq!(publish(&dunlin, "news.eu.it", "far"), 2);
+    assert_eq!(publish(&dunlin, "sport", "goal"), 1);
+    assert_eq!(publish(&dunlin, "news.us", "last"), 4);
+    assert_eq!(lines.line("n"), "{\"n\":1}");
+    assert_eq!(lines.line("last"), "last", "and nothing between");
+    assert!(
+        json.line("{")
+            .contains("{\"type\":\"subscribed\",\"pattern\":\"news.>\"}")
+    );
+    for channel in ["news.eu", "news.eu.it", "news.us"] {
+        let begins = format!("{{\"channel\":\"{channel}\",\"position\":\"");
+        assert!(json.line("{").starts_with(&begins));
+    }
+    for channel in ["news.eu", "news.eu.it", "sport", "news.us"] {
+        let begins = format!("data: {{\"channel\":\"{channel}\",");
+        assert!(events.line("data").starts_with(&begins));
+    }
+    assert_eq!(events.count("id:"), 0);
+    for text in ["{\"n\":1}", "last"] {
+        let heard = socket.receive().unwrap();
+        assert!(
+            matches!(&heard, Received::Text(heard) if heard == text),
+            "{heard:?}"
+        );
+    }
+    let refused = curl(&dunlin, "/ch/news.*?rewind=all", &[]).success();
+    assert!(refused.contains("`rewind` is for one channel"), "{refused}");
+    drop(socket);
+    dunlin.stop();
 }
