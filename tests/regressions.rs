@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use dunlin::dialect::PubSub;
 use dunlin::http::Response;
-use dunlin::hub::SlowPolicy;
+use dunlin::hub::{ChannelOptions, SlowPolicy};
 use dunlin::server::{RouteSettings, WorkerSettings};
 use dunlin::sim::{Client, Connect, Received, World};
 use dunlin::ws::OpCode;
@@ -563,4 +564,31 @@ fn a_last_answer_is_not_cut_while_it_is_being_read() {
     }
     assert_eq!(a.complaint(), None);
     assert_eq!(a.answer().unwrap().body().len(), 200_000);
+}
+
+#[test]
+fn what_is_taken_back_is_not_given_again_before_there_is_room() {
+    let mut world = World::new(WorkerSettings::default());
+    let mut settings = RouteSettings {
+        channels: vec![ChannelOptions::of("news").history_messages_max(10)],
+        ..RouteSettings::default()
+    };
+    settings.session.outbox_bytes_max = 2048;
+    world.route_with("/ch/{channel}", settings, PubSub::default);
+    let mut slow = world.connect("/ch/news");
+    slow.stop_reading();
+    slow.window(1);
+    // Half of what may wait is free behind the first one, and the second one does not go in there.
+    let sizes = [900, 1500, 100];
+    for size in sizes {
+        let body = "x".repeat(size);
+        let post = format!(
+            "POST /ch/news HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n{body}"
+        );
+        assert_eq!(world.request(post).status(), 200, "the loop comes to rest");
+    }
+    slow.window(1 << 16);
+    slow.resume_reading();
+    let got: Vec<usize> = slow.texts().iter().map(String::len).collect();
+    assert_eq!(got, sizes);
 }

@@ -200,8 +200,15 @@ impl Hub {
             self.frames.retain(plain, 1);
             let len = self.frames.len_of(plain);
             let (frame, len) = self.encoder.copy_for(&mut self.frames, plain, len, how);
-            self.queue(index, frame, len);
+            let fits = self.fits_behind(index, len);
+            if fits {
+                self.queue(index, frame, len);
+            }
             self.encoder.end_copies(&mut self.frames, plain);
+            if !fits {
+                self.frames.release(frame);
+                return false;
+            }
             following.after = position;
         }
     }
@@ -213,6 +220,14 @@ impl Hub {
         let frames_max = limits.outbox_frames_max / 2;
         self.outbox_bytes(index) < bytes_max.clamp(1, FEED_BYTES)
             && self.outbox_len(index) < frames_max.clamp(1, FEED_FRAMES)
+    }
+
+    /// Whether a frame of that length may wait for a session too. One that brings it over its limits would be taken back at
+    /// once, and given again.
+    fn fits_behind(&self, index: u32, len: usize) -> bool {
+        let limits = self.session_limits(index);
+        let bytes_max = limits.outbox_soft_bytes.min(limits.outbox_bytes_max);
+        self.outbox_is_empty(index) || self.outbox_bytes(index).saturating_add(len) <= bytes_max
     }
 
     /// No marker waits to be placed.
