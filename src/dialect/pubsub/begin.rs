@@ -15,7 +15,7 @@ pub(super) struct Begin {
     /// It wants to know where publications stand.
     pub(super) wants_positions: bool,
     /// It is over with the first messages.
-    polls: bool,
+    pub(super) polls: bool,
 }
 
 impl Begin {

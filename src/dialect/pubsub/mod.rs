@@ -342,8 +342,8 @@ impl Handler for PubSub {
             return Upgrade::Refuse(refusal);
         }
         let has_cursor = begin.has_cursor(cx, channel);
-        let position = match enter(cx, channel, begin) {
-            Ok(position) => position,
+        let joined = match enter(cx, channel, begin) {
+            Ok(joined) => joined,
             Err(why) => return Upgrade::Refuse(unavailable(&why.to_string())),
         };
         if let Err(refusal) = wish.grant(cx, channel) {
@@ -354,8 +354,12 @@ impl Handler for PubSub {
         }
         let mut accept = Accept::default();
         if is_stream {
-            if let Some(position) = position.filter(|_| has_cursor) {
-                let position = format!("\"{position}\"");
+            // Of a stream that is cut before it was told of a gap, nobody may say that it stands behind that.
+            if let Some(joined) = joined
+                && has_cursor
+                && (begin.polls || joined.recovered != Some(false))
+            {
+                let position = format!("\"{}\"", joined.position);
                 accept.headers.push(("ETag".into(), position.into()));
             }
             if let Some(page) = cors::page_of(request) {
@@ -528,16 +532,16 @@ fn clients_publish(cx: &Context<'_>, channel: &str, options: &PubSubOptions) -> 
     said.unwrap_or(options.clients_publish) && !is_pattern(channel)
 }
 
-/// Subscribes to a channel, and answers where one stands in it; or to a pattern.
+/// Subscribes to a channel, and answers what came of it; or to a pattern.
 fn enter(
     cx: &mut Context<'_>,
     channel: &str,
     begin: Begin,
-) -> Result<Option<Position>, SubscribeError> {
+) -> Result<Option<Joined>, SubscribeError> {
     if is_pattern(channel) {
         patterns::join(cx, channel, begin).map(|()| None)
     } else {
-        join(cx, channel, begin).map(|joined| Some(joined.position))
+        join(cx, channel, begin).map(Some)
     }
 }
 
