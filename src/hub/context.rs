@@ -2,7 +2,7 @@
 
 use super::channel::{Space, SubscribeError};
 use super::grants::{AuthError, May};
-use super::publish::{PublishError, Published};
+use super::publish::{Label, PublishError, Published};
 use super::session::{Life, Marks};
 use super::{Call, CloseOrder, ConnId, Dial, Effect, History, Hub, Joined, LinkId, Start, Ticket};
 use crate::http::Response;
@@ -310,8 +310,9 @@ impl<'a> Context<'a> {
         event: Option<&str>,
         message: Message<'_>,
     ) -> Result<Published, PublishError> {
+        let label = Label::of(event);
         self.hub
-            .publish_event(self.space(), &[channel], event, message, None)
+            .publish_event(self.space(), &[channel], label, message, None)
     }
 
     /// Whether publications to a channel of this name are kept for those who come later.

@@ -13,8 +13,8 @@
 //!                      └─▶ copy (an event) ───▶ subscribers on a stream of server-sent events
 //! ```
 //!
-//! Who listens by a pattern (feature `wildcards`) has envelopes and events that say which channel each publication is of: in
-//! numbers, the same encoding with one bit less.
+//! Who listens by a pattern (feature `wildcards`) has envelopes and events that say which channel each publication is of, and
+//! who filters (feature `filters`) has envelopes that do not say what it follows: in numbers, a bit each beside the form.
 
 #[cfg(feature = "deflate")]
 mod deflating;
@@ -35,68 +35,72 @@ pub(crate) struct Encoding(u8);
 
 impl Encoding {
     /// Values in a stream, or lines.
-    pub(crate) const VALUES: Self = Self(u8::MAX);
+    pub(crate) const VALUES: Self = Self(NAMED | 4);
     /// Server-sent events, publications with their position.
-    pub(crate) const EVENTS: Self = Self(u8::MAX - 1);
+    pub(crate) const EVENTS: Self = Self(NAMED | 3);
     /// Lines: of publications, envelopes; other messages as they are.
-    pub(crate) const ENVELOPE_LINES: Self = Self(u8::MAX - 2);
+    pub(crate) const ENVELOPE_LINES: Self = Self(NAMED | 2);
     /// Envelopes with a comma behind each, which somebody puts into a list.
-    pub(crate) const ITEMS: Self = Self(u8::MAX - 3);
+    pub(crate) const ITEMS: Self = Self(NAMED | 1);
     /// Frames with envelopes, which say where publications stand; other messages as they are.
-    pub(crate) const ENVELOPES: Self = Self(u8::MAX - 4);
-    /// From here on they are no groups of sessions that compress.
-    #[cfg(any(feature = "deflate", feature = "wildcards"))]
-    const FIRST_NAMED: Self = Self(u8::MAX - 15);
-    /// Of those, missing where publications say which channel they are of.
-    #[cfg(feature = "wildcards")]
-    const OF_ONE_CHANNEL: u8 = 8;
+    pub(crate) const ENVELOPES: Self = Self(NAMED);
 
     /// As this one, saying which channels publications are of, where there is room for that.
     #[cfg(feature = "wildcards")]
     pub(super) fn naming_channels(self) -> Self {
-        match self.0 >= Self::FIRST_NAMED.0 {
-            true => Self(self.0 & !Self::OF_ONE_CHANNEL),
+        self.with(NAMES_CHANNELS)
+    }
+
+    #[cfg(feature = "filters")]
+    pub(super) fn names_channels(self) -> bool {
+        has(self.flags(), NAMES_CHANNELS)
+    }
+
+    /// As this one, not saying what publications follow.
+    #[cfg(feature = "filters")]
+    pub(super) fn without_links(self) -> Self {
+        self.with(WITHOUT_LINKS)
+    }
+
+    #[cfg(any(feature = "filters", feature = "wildcards"))]
+    fn with(self, flags: u8) -> Self {
+        match self.0 >= NAMED {
+            true => Self(self.0 | flags),
             false => self,
         }
     }
 
-    #[cfg(feature = "wildcards")]
-    fn names_channels(self) -> bool {
-        self.0 >= Self::FIRST_NAMED.0 && self.0 & Self::OF_ONE_CHANNEL == 0
-    }
-
-    #[cfg(not(feature = "wildcards"))]
-    fn names_channels(self) -> bool {
-        false
-    }
-
-    /// As this one, not saying it.
-    fn unnamed(self) -> Self {
-        #[cfg(feature = "wildcards")]
-        if self.names_channels() {
-            return Self(self.0 | Self::OF_ONE_CHANNEL);
+    /// What its envelopes say more or less than most.
+    fn flags(self) -> u8 {
+        match self.0 >= NAMED {
+            true => self.0 & FLAGS,
+            false => 0,
         }
-        self
+    }
+
+    /// As this one, without flags.
+    fn form(self) -> Self {
+        Self(self.0 & !self.flags())
     }
 
     /// Its sessions are told why they end. Lines have no word for it: they end.
     pub(crate) fn has_last_word(self) -> bool {
-        !self.is_stream() || self.unnamed() == Self::EVENTS
+        !self.is_stream() || self.form() == Self::EVENTS
     }
 
     /// One answer, and then the session is over.
     pub(crate) fn is_poll(self) -> bool {
-        self.unnamed() == Self::ITEMS
+        self.form() == Self::ITEMS
     }
 
     /// No frames.
     pub(crate) fn is_stream(self) -> bool {
-        self.unnamed().0 >= Self::ITEMS.0
+        self.form().0 >= Self::ITEMS.0
     }
 
     /// As this one, with envelopes around publications; `None`: it has no room for them, or has them anyway.
     fn with_envelopes(self) -> Option<Self> {
-        match self.unnamed() {
+        match self.form() {
             Self::EVENTS | Self::ITEMS => None,
             Self::VALUES | Self::ENVELOPE_LINES => Some(Self::ENVELOPE_LINES),
             _ => Some(Self::ENVELOPES),
@@ -109,12 +113,25 @@ impl Encoding {
     }
 }
 
+/// From here on encodings have names, and are no groups of sessions that compress: a form in the lowest three bits, and flags.
+const NAMED: u8 = 0xE0;
+/// Publications say which channel they are of.
+const NAMES_CHANNELS: u8 = if cfg!(feature = "wildcards") { 8 } else { 0 };
+/// They do not say what they follow: somebody gets some of them only.
+const WITHOUT_LINKS: u8 = if cfg!(feature = "filters") { 16 } else { 0 };
+const FLAGS: u8 = NAMES_CHANNELS | WITHOUT_LINKS;
+
+/// Whether it is among the flags. One that this build does not have never is.
+fn has(flags: u8, flag: u8) -> bool {
+    flags & flag != 0
+}
+
 /// One more version of the frame that is being published.
 #[derive(Debug)]
 struct Copy {
     kind: Kind,
-    /// It says which channel it is of.
-    is_named: bool,
+    /// What it says more or less than most.
+    flags: u8,
     /// The frame itself, if it did not shrink.
     frame: FrameId,
     len: usize,
@@ -153,6 +170,17 @@ struct About {
     previous: Position,
 }
 
+impl About {
+    /// What is said of it with these flags.
+    fn with(mut self, flags: u8) -> Self {
+        if has(flags, WITHOUT_LINKS) {
+            // As at the beginning of a channel's life, which follows nothing.
+            self.previous.offset = 0;
+        }
+        self
+    }
+}
+
 /// Encodes for those who want it otherwise than plainly.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
@@ -184,7 +212,7 @@ impl Encoder {
 
     /// Appends a message to one session.
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        match how.unnamed() {
+        match how.form() {
             Encoding::VALUES | Encoding::ENVELOPE_LINES => {
                 return encode_value(out, message.as_bytes());
             }
@@ -204,7 +232,7 @@ impl Encoder {
 
     /// Appends a short message that is not worth compressing.
     pub(crate) fn encode_marker(&self, out: &mut Vec<u8>, message: Message<'_>, how: Encoding) {
-        match how.unnamed() {
+        match how.form() {
             Encoding::VALUES | Encoding::ENVELOPE_LINES => encode_value(out, message.as_bytes()),
             Encoding::EVENTS => encode_event(out, message, Some(events::GAP)),
             Encoding::ITEMS => {
@@ -238,8 +266,8 @@ impl Encoder {
         plain_bytes: usize,
         how: Encoding,
     ) -> (FrameId, usize) {
-        let is_named = how.names_channels();
-        let kind = match how.unnamed() {
+        let flags = how.flags();
+        let kind = match how.form() {
             Encoding::VALUES => Some(Kind::Value),
             Encoding::EVENTS => Some(Kind::Event),
             Encoding::ENVELOPES => self.about.map(|_| Kind::Envelope),
@@ -255,15 +283,15 @@ impl Encoder {
         let Some(kind) = kind else {
             return (plain, plain_bytes);
         };
-        let is_it = |copy: &Copy| copy.kind == kind && copy.is_named == is_named;
+        let is_it = |copy: &Copy| copy.kind == kind && copy.flags == flags;
         let at = self.copies.iter().position(is_it);
         let at = at.unwrap_or(self.copies.len());
         if at == self.copies.len() {
             let frame = match kind {
                 Kind::Value => copy_as_value(frames, plain),
-                Kind::Event => self.copy_as_event(frames, plain, is_named),
+                Kind::Event => self.copy_as_event(frames, plain, flags),
                 Kind::Envelope | Kind::EnvelopeLine | Kind::Item => {
-                    self.copy_as_envelope(frames, plain, kind, is_named)
+                    self.copy_as_envelope(frames, plain, kind, flags)
                 }
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
@@ -273,7 +301,7 @@ impl Encoder {
             let frame = frame.unwrap_or(plain);
             self.copies.push(Copy {
                 kind,
-                is_named,
+                flags,
                 frame,
                 len: frames.len_of(frame),
                 references: 0,
@@ -299,10 +327,12 @@ impl Encoder {
         }
     }
 
-    /// Appends what says nothing and shows that the stream is alive.
-    pub(crate) fn encode_keep_alive(out: &mut Vec<u8>, how: Encoding) {
-        match how.unnamed() {
-            Encoding::EVENTS => out.extend_from_slice(events::COMMENT),
+    /// Appends what says nothing and shows that the stream is alive, or up to where its reader has `seen` all that it
+    /// wants.
+    pub(crate) fn encode_keep_alive(out: &mut Vec<u8>, how: Encoding, seen: Option<Position>) {
+        match (how.form(), seen) {
+            (Encoding::EVENTS, Some(seen)) => events::encode_position(out, seen),
+            (Encoding::EVENTS, None) => out.extend_from_slice(events::COMMENT),
             _ => out.push(b'\n'),
         }
     }
@@ -336,14 +366,18 @@ impl Encoder {
         frames: &mut Frames,
         plain: FrameId,
         kind: Kind,
-        is_named: bool,
+        flags: u8,
     ) -> Option<FrameId> {
         let scratch = &mut self.scratch;
         scratch.clear();
         let (opcode, payload) = message_in(frames.get(plain))?;
         let event = frames.event(plain);
-        let channel = if is_named { &*self.channel } else { "" };
-        envelope::append_envelope_of(scratch, channel, self.about, event, opcode, payload);
+        let about = self.about.map(|about| about.with(flags));
+        let channel = match has(flags, NAMES_CHANNELS) {
+            true => &*self.channel,
+            false => "",
+        };
+        envelope::append_envelope_of(scratch, channel, about, event, opcode, payload);
         let copy = frames.insert_copy(plain, |_, out| {
             if kind == Kind::Envelope {
                 ws::encode_text_header(out, scratch.len());
@@ -361,23 +395,19 @@ impl Encoder {
         copy
     }
 
-    fn copy_as_event(
-        &mut self,
-        frames: &mut Frames,
-        plain: FrameId,
-        is_named: bool,
-    ) -> Option<FrameId> {
+    fn copy_as_event(&mut self, frames: &mut Frames, plain: FrameId, flags: u8) -> Option<FrameId> {
         let scratch = &mut self.scratch;
         scratch.clear();
         let (opcode, payload) = message_in(frames.get(plain))?;
         let event = frames.event(plain);
-        if is_named {
-            let (channel, about) = (&*self.channel, self.about);
+        let about = self.about.map(|about| about.with(flags));
+        if has(flags, NAMES_CHANNELS) {
+            let channel = &*self.channel;
             events::append_envelope(scratch, event, |out| {
                 envelope::append_envelope_of(out, channel, about, event, opcode, payload);
             });
         } else {
-            let position = self.about.map(|about| about.position);
+            let position = about.map(|about| about.position);
             events::append(scratch, position, event, opcode, payload);
         }
         let copy = frames.insert_copy(plain, |_, out| out.extend_from_slice(scratch));
@@ -389,14 +419,16 @@ impl Encoder {
 }
 
 impl Hub {
-    /// What waits for a session as items, and the position of the last publication among it.
+    /// What waits for a session as items, and the position of the last publication among it, or behind it that it does not
+    /// want.
     pub(crate) fn items_for(&self, index: u32) -> (Vec<u8>, Option<String>) {
         let (mut items, mut last) = (Vec::new(), None);
         for item in self.outbox_frames(index) {
             items.extend_from_slice(item);
             last = envelope::position_in(item).or(last);
         }
-        (items, last.map(str::to_owned))
+        let seen = self.seen_up_to(index).map(|seen| seen.to_string());
+        (items, seen.or(last.map(str::to_owned)))
     }
 
     /// `false`: its messages have no room for them.
@@ -406,6 +438,10 @@ impl Hub {
         };
         let with = session.encoding.with_envelopes();
         session.encoding = with.unwrap_or(session.encoding);
+        #[cfg(feature = "filters")]
+        if session.marks.has(super::session::Marks::FILTERS) {
+            session.encoding = session.encoding.without_links();
+        }
         #[cfg(feature = "wildcards")]
         self.name_channels_if_several(index);
         with.is_some()

@@ -49,6 +49,8 @@ pub(super) struct Following {
 const FEED_BYTES: usize = 64 << 10;
 /// Likewise.
 const FEED_FRAMES: usize = 64;
+/// Publications that are looked at for a session with a filter before others have their turn.
+const LOOK_MAX: usize = 256;
 
 impl Hub {
     /// Subscribes a session from some position on. One that is subscribed already goes on as it was.
@@ -120,6 +122,16 @@ impl Hub {
         followed.is_some_and(|followed| followed.iter().any(|f| f.channel == channel))
     }
 
+    /// Where it stands in one whose head is there; `None`: it is to be told of a gap first.
+    #[cfg(feature = "filters")]
+    pub(super) fn stands_at(&self, index: u32, channel: u32, head: Position) -> Option<Position> {
+        let mut followed = self.followed.get(&index).into_iter().flatten();
+        match followed.find(|f| f.channel == channel) {
+            Some(following) => (following.missed == 0).then_some(following.after),
+            None => Some(head),
+        }
+    }
+
     /// It has left a channel, or all of them.
     pub(super) fn end_following(&mut self, index: u32, channel: Option<u32>) {
         let Some(session) = self.sessions.get_mut(index as usize) else {
@@ -161,6 +173,7 @@ impl Hub {
 
     /// `true`: it has reached the head.
     fn feed_from(&mut self, index: u32, following: &mut Following) -> bool {
+        let mut left = LOOK_MAX;
         loop {
             let Some(session) = self.sessions.get(index as usize) else {
                 return true;
@@ -182,6 +195,17 @@ impl Hub {
             }
             if !self.has_room_for_more(index) {
                 return false;
+            }
+            if !self.filters.is_empty()
+                && let Some((after, missed)) =
+                    self.pass_over(index, following.channel, following.after, &mut left)
+            {
+                (following.after, following.missed) = (after, missed);
+                if left == 0 {
+                    self.mark_dirty(index);
+                    return false;
+                }
+                continue;
             }
             let next = channel
                 .ring

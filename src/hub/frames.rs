@@ -3,6 +3,9 @@
 
 use slab::Slab;
 
+use super::publish::Label;
+#[cfg(feature = "filters")]
+use super::{Filter, Tags};
 use super::{Position, SlowPolicy};
 
 /// Names a frame in the worker's frame slab.
@@ -36,6 +39,12 @@ struct Frame {
     tag_before: u32,
     /// What the publication is called, if it is called anything.
     event: Option<Box<str>>,
+    /// And how it is tagged.
+    #[cfg(feature = "filters")]
+    tags: Tags,
+    /// It was read back from a log, which does not have either.
+    #[cfg(all(feature = "filters", feature = "history-log"))]
+    is_restored: bool,
     bytes: Vec<u8>,
     /// What follows behind `bytes`: another frame, shared with others that begin differently. Most have none.
     tail: FrameId,
@@ -61,6 +70,10 @@ impl Frames {
             offset: 0,
             tag_before: 0,
             event: None,
+            #[cfg(feature = "filters")]
+            tags: Tags::default(),
+            #[cfg(all(feature = "filters", feature = "history-log"))]
+            is_restored: false,
             bytes,
             tail: FrameId::NONE,
         };
@@ -101,16 +114,44 @@ impl Frames {
     }
 
     /// It is a publication that is called so.
-    pub(crate) fn name(&mut self, id: FrameId, event: &str) {
-        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+    pub(super) fn label(&mut self, id: FrameId, label: Label<'_>) {
+        let Some(frame) = self.slab.get_mut(id.0 as usize) else {
+            return;
+        };
+        if let Some(event) = label.event {
             frame.event = Some(event.into());
             self.bytes += event.len();
+        }
+        #[cfg(feature = "filters")]
+        if let Some(tags) = label.tags {
+            frame.tags = tags.clone();
+            self.bytes += tags.bytes();
         }
     }
 
     /// What a publication is called.
     pub(crate) fn event(&self, id: FrameId) -> Option<&str> {
         self.slab.get(id.0 as usize)?.event.as_deref()
+    }
+
+    /// It was published before a restart, and nobody knows what it was called.
+    #[cfg(all(feature = "filters", feature = "history-log"))]
+    pub(crate) fn note_restored(&mut self, id: FrameId) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            frame.is_restored = true;
+        }
+    }
+
+    /// Whether a publication is wanted; `None`: nobody knows.
+    #[cfg(feature = "filters")]
+    pub(crate) fn matches(&self, id: FrameId, filter: &Filter) -> Option<bool> {
+        let frame = self.slab.get(id.0 as usize)?;
+        let matches = filter.matches(frame.event.as_deref(), &frame.tags);
+        #[cfg(feature = "history-log")]
+        if frame.is_restored && !matches {
+            return None;
+        }
+        Some(matches)
     }
 
     /// Its channel keeps it, and gives it again to those who stand at `previous`.
@@ -199,6 +240,10 @@ impl Frames {
             offset: original.offset,
             tag_before: original.tag_before,
             event: None,
+            #[cfg(feature = "filters")]
+            tags: Tags::default(),
+            #[cfg(all(feature = "filters", feature = "history-log"))]
+            is_restored: false,
             bytes,
             tail: FrameId::NONE,
         };
@@ -251,12 +296,18 @@ impl Frames {
             mut bytes,
             tail,
             event,
+            #[cfg(feature = "filters")]
+            tags,
             ..
         }) = self.slab.try_remove(id.0 as usize)
         else {
             return;
         };
         self.bytes -= bytes.len() + event.map_or(0, |event| event.len());
+        #[cfg(feature = "filters")]
+        {
+            self.bytes -= tags.bytes();
+        }
         let room = bytes.capacity();
         if self.pool_bytes + room <= POOL_BYTES_MAX && room <= POOL_BUFFER_BYTES_MAX {
             bytes.clear();
@@ -303,6 +354,17 @@ impl Frames {
     pub(crate) fn len_of(&self, id: FrameId) -> usize {
         let [own, shared] = self.parts(id);
         own.len() + shared.len()
+    }
+
+    /// What a ring keeps with it: the frame, and what it is called.
+    pub(crate) fn kept_bytes(&self, id: FrameId) -> usize {
+        let Some(frame) = self.slab.get(id.0 as usize) else {
+            return 0;
+        };
+        let label = frame.event.as_ref().map_or(0, |event| event.len());
+        #[cfg(feature = "filters")]
+        let label = label + frame.tags.bytes();
+        self.len_of(id) + label
     }
 
     /// A frame's bytes, divided among those who wait for it.

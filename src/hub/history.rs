@@ -251,7 +251,7 @@ impl Ring {
             return false;
         };
         self.base = self.base.next(oldest.tag);
-        self.bytes -= frames.len_of(oldest.frame) + ENTRY_BYTES;
+        self.bytes -= frames.kept_bytes(oldest.frame) + ENTRY_BYTES;
         frames.release(oldest.frame);
         true
     }
@@ -426,7 +426,7 @@ impl Hub {
             tag: head.tag,
             at_ms: now_ms.saturating_sub(ago_ms).max(before_ms),
         });
-        ring.bytes += self.frames.len_of(frame) + ENTRY_BYTES;
+        ring.bytes += self.frames.kept_bytes(frame) + ENTRY_BYTES;
         debug_assert_eq!(ring.head(), head, "an entry links to the one before it");
         ring.trim(&mut self.frames, now_ms);
         self.histories.note_use(channel, ring);
@@ -573,7 +573,7 @@ impl Hub {
             );
             let held: usize = ring
                 .frames()
-                .map(|f| self.frames.len_of(f) + ENTRY_BYTES)
+                .map(|f| self.frames.kept_bytes(f) + ENTRY_BYTES)
                 .sum();
             assert_eq!(ring.bytes, held, "a ring has lost count of its bytes");
             assert!(ring.len() <= ring.options.messages_max as usize);

@@ -19,7 +19,7 @@
 
 use super::channel::Space;
 use super::history::{Found, HistoryOptions, Ring, missed_between};
-use super::publish::{Reach, check_internal_name};
+use super::publish::{Label, Reach, check_internal_name};
 use super::{Hub, Position, PublishError};
 use crate::ws::{self, Message};
 
@@ -102,7 +102,8 @@ impl Hub {
             }
             // Nobody here knows what came before, so only who gets it can say whether something is missing.
             self.metrics.publications_total += 1;
-            let receivers = self.publish_to_patterns(heard, None, message, &to, &mut first);
+            let receivers =
+                self.publish_to_patterns(heard, Label::of(None), message, &to, &mut first);
             return Ok(Received::Delivered(receivers));
         };
         let Some(channel) = self.channels.get_mut(id) else {
@@ -141,7 +142,7 @@ impl Hub {
         self.keep(id, frame);
         self.encoder.end_copies(&mut self.frames, frame);
         self.frames.discard(frame);
-        receivers += self.publish_to_patterns(heard, None, message, &to, &mut first);
+        receivers += self.publish_to_patterns(heard, Label::of(None), message, &to, &mut first);
         Ok(if links {
             Received::Delivered(receivers)
         } else {

@@ -211,6 +211,8 @@ impl Hub {
                 let frame = self.frames.insert_publication(position.epoch, slow, |out| {
                     ws::encode_message(out, message, None);
                 });
+                #[cfg(feature = "filters")]
+                self.frames.note_restored(frame);
                 if is_given_again {
                     self.frames.note_kept(frame, previous);
                 }

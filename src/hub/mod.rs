@@ -20,6 +20,7 @@
 //! | `patterns.rs` | subscriptions to all channels whose names are alike (feature `wildcards`) |
 //! | `incoming.rs` | publications of channels that live elsewhere |
 //! | `journal.rs` | what is kept, on its way to a log and back (feature `history-log`) |
+//! | `filter.rs` | sessions that want some of what is said (feature `filters`) |
 //! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
@@ -47,6 +48,11 @@ mod call;
 mod channel;
 mod context;
 mod encoding;
+#[cfg(feature = "filters")]
+mod filter;
+#[cfg(not(feature = "filters"))]
+#[path = "filter/off.rs"]
+mod filter;
 mod follow;
 mod frames;
 #[cfg(any(test, feature = "sim"))]
@@ -85,6 +91,8 @@ mod waiting;
 pub use call::{Answered, Call, CallError, Target, TargetError};
 pub use channel::{NameError, Space, SubscribeError, check_channel_name, is_pattern};
 pub use context::Context;
+#[cfg(feature = "filters")]
+pub use filter::{Filter, Tags, WordsError};
 pub use follow::Joined;
 pub use frames::FrameId;
 pub use grants::AuthError;
@@ -119,6 +127,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use channel::Channels;
 use encoding::{Encoder, Encoding};
+use filter::Filters;
 use follow::Following;
 use frames::Frames;
 use grants::Grants;
@@ -215,6 +224,7 @@ pub struct Hub {
     journal: Option<Box<journal::Journal>>,
     /// By session, the channels that it follows.
     followed: HashMap<u32, Vec<Following>>,
+    filters: Filters,
     frames: Frames,
     encoder: Encoder,
     /// Sessions with something new in their outbox, each at most once.
@@ -329,6 +339,7 @@ impl Hub {
             #[cfg(feature = "history-log")]
             journal: None,
             followed: HashMap::new(),
+            filters: Filters::default(),
             frames: Frames::default(),
             encoder: Encoder::default(),
             dirty: VecDeque::new(),
@@ -412,6 +423,7 @@ impl Hub {
             + self.calls.bytes
             + self.links.bytes()
             + self.grants.bytes()
+            + self.filters.bytes()
             + self.channels.presences.bytes()
     }
 
@@ -483,6 +495,7 @@ impl Hub {
         self.end(index);
         self.awaited.remove(&index);
         self.grants.remove(index);
+        self.filters.remove(index);
         if let Some(mut session) = self.sessions.try_remove(index as usize) {
             if let Some(entry) = self.routes.get_mut(session.route as usize) {
                 entry.sessions -= 1;
@@ -674,6 +687,7 @@ impl Hub {
         );
         self.check_histories();
         self.check_following();
+        self.check_filters();
         assert_eq!(self.outboxes.len(), outboxes, "an outbox is nobody's");
         self.outboxes.check_invariants();
         self.links.check_invariants();

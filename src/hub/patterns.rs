@@ -39,7 +39,7 @@ use trie::Tree;
 
 use super::channel::{Channels, Space, SubscribeError};
 use super::encoding::Encoder;
-use super::publish::Reach;
+use super::publish::{Label, Reach};
 use super::{Context, Hub, Position};
 use crate::token::Action;
 use crate::ws::{self, Message};
@@ -235,7 +235,7 @@ impl Hub {
     pub(super) fn publish_to_patterns(
         &mut self,
         heard: Heard,
-        event: Option<&str>,
+        label: Label<'_>,
         message: Message<'_>,
         to: &Reach<'_>,
         first: &mut Option<Position>,
@@ -249,9 +249,7 @@ impl Hub {
         // Of several channels: what it outdates, and in which of them it is kept, is nobody's to say.
         let encode = |out: &mut Vec<u8>| ws::encode_message(out, message, None);
         let frame = self.frames.insert_publication(0, None, encode);
-        if let Some(event) = event {
-            self.frames.name(frame, event);
-        }
+        self.frames.label(frame, label);
         let mut receivers = 0;
         let mut told = None;
         for (at, pattern) in &heard.by {

@@ -55,6 +55,24 @@ impl fmt::Display for PublishError {
 
 impl std::error::Error for PublishError {}
 
+/// What a publication is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Label<'a> {
+    pub(super) event: Option<&'a str>,
+    #[cfg(feature = "filters")]
+    pub(super) tags: Option<&'a super::Tags>,
+}
+
+impl<'a> Label<'a> {
+    pub(super) fn of(event: Option<&'a str>) -> Self {
+        Self {
+            event,
+            #[cfg(feature = "filters")]
+            tags: None,
+        }
+    }
+}
+
 /// Whom a publication is for.
 pub(super) struct Reach<'a> {
     pub(super) space: Space,
@@ -227,15 +245,15 @@ impl Hub {
         message: Message<'_>,
         but: Option<u32>,
     ) -> Result<Published, PublishError> {
-        self.publish_event(space, names, None, message, but)
+        self.publish_event(space, names, Label::of(None), message, but)
     }
 
     /// As [`publish`](Self::publish), called something.
-    pub(crate) fn publish_event(
+    pub(super) fn publish_event(
         &mut self,
         space: Space,
         names: &[&str],
-        event: Option<&str>,
+        label: Label<'_>,
         message: Message<'_>,
         but: Option<u32>,
     ) -> Result<Published, PublishError> {
@@ -281,9 +299,7 @@ impl Hub {
                 let frame = self
                     .frames
                     .insert_publication(epoch, slow, |out| ws::encode_message(out, message, None));
-                if let Some(event) = event {
-                    self.frames.name(frame, event);
-                }
+                self.frames.label(frame, label);
                 frame
             });
             if is_given_again {
@@ -300,7 +316,7 @@ impl Hub {
             self.encoder.end_copies(&mut self.frames, frame);
             self.frames.discard(frame);
         }
-        receivers += self.publish_to_patterns(heard, event, message, &to, &mut first);
+        receivers += self.publish_to_patterns(heard, label, message, &to, &mut first);
         let position = first.unwrap_or_else(|| self.stand_alone().0);
         Ok(Published {
             position,
@@ -328,6 +344,9 @@ impl Hub {
         for subscriber in &subscribers {
             let index = subscriber.session;
             if Some(index) == to.but {
+                continue;
+            }
+            if !self.filters.is_empty() && self.is_filtered_out(index, to.space, frame) {
                 continue;
             }
             if !self.followed.is_empty() && self.follows(index) && self.is_passed_by(index, to) {

@@ -78,6 +78,9 @@ impl Marks {
     pub(crate) const HELD_BACK: Self = Self(1);
     /// It stands behind the head of some channel, and catches up.
     pub(crate) const FOLLOWS: Self = Self(2);
+    /// It does not want all that its channels say.
+    #[cfg(feature = "filters")]
+    pub(crate) const FILTERS: Self = Self(4);
 
     #[inline]
     pub(crate) fn has(self, mark: Self) -> bool {

@@ -451,7 +451,12 @@ impl Hub {
     /// Queues what shows the reader of a response that does not end that it has not ended.
     pub(crate) fn push_keep_alive(&mut self, index: u32) {
         let how = self.encoding_of(index);
-        self.push_raw(index, |out| Encoder::encode_keep_alive(out, how));
+        // Behind what was queued before it, and taken back, it would say too much.
+        let seen = match self.is_next(index) {
+            true => self.seen_up_to(index),
+            false => None,
+        };
+        self.push_raw(index, |out| Encoder::encode_keep_alive(out, how, seen));
     }
 
     fn encoding_of(&self, index: u32) -> Encoding {

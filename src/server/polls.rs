@@ -38,6 +38,8 @@ pub(crate) struct Poll {
     keep_alive: bool,
     /// It is answered at once, if it is with nothing.
     is_impatient: bool,
+    /// It is answered as soon as all that there is has been looked at.
+    is_due: bool,
     /// The request said what it has (`If-None-Match`), so that there is a word for nothing new: 304.
     is_conditional: bool,
     /// Why it is told to go.
@@ -105,6 +107,7 @@ impl Core {
             accept,
             keep_alive: head.keep_alive(),
             is_impatient: !waits,
+            is_due: false,
             is_conditional: head.header("if-none-match").is_some(),
             closed: None,
         };
@@ -187,10 +190,16 @@ impl Core {
         }
         let (items, last) = self.hub.items_for(session);
         let is_nothing = items.is_empty() && open.closing.is_open();
-        if is_nothing && !at_last {
-            return Fate::Keep;
+        let Some(extra) = open.extra.as_mut() else {
+            return Fate::Drop;
+        };
+        if let Some(poll) = &mut extra.poll {
+            poll.is_due |= at_last;
+            if is_nothing && (!poll.is_due || self.hub.looks_on(session)) {
+                return Fate::Keep;
+            }
         }
-        let Some(poll) = open.extra.as_mut().and_then(|extra| extra.poll.take()) else {
+        let Some(poll) = extra.poll.take() else {
             return Fate::Drop;
         };
         let Poll {

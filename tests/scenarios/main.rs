@@ -5,6 +5,7 @@
 //! | `handshake.rs` | the opening handshake, end to end |
 //! | `closing.rs` | the closing handshake, from both sides |
 //! | `timing.rs` | pings, time-outs, standstills |
+//! | `filters.rs` | sessions that want some of what their channels say (feature `filters`) |
 //! | `grants.rs` | keys that allow some things and not others |
 //! | `limits.rs` | each limit at n and n + 1 |
 //! | `apigw.rs` | the API gateway: back ends that are away, connections that are told to go |
@@ -37,6 +38,8 @@ mod closing;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod drain;
+#[cfg(feature = "filters")]
+mod filters;
 mod grants;
 mod handshake;
 mod history;

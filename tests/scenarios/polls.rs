@@ -502,3 +502,30 @@ fn a_poll_has_an_edge_in_time() {
     assert_eq!(client.answer().unwrap().status(), 204);
     is_empty(world);
 }
+
+#[cfg(not(feature = "filters"))]
+#[test]
+fn a_build_that_cannot_filter_says_so() {
+    let mut world = house();
+    world.route_with("/ch", RouteSettings::default(), PubSub::default);
+    let body = "{\"channel\":\"news\",\"data\":1,\"tags\":[\"red\"]}";
+    let requests = [
+        get("news?types=goal", "Accept: text/event-stream\r\n"),
+        get("news?tags=red", ""),
+        get("news?poll=0&tags", ""),
+        "POST /ch/news HTTP/1.1\r\nHost: sim\r\nX-Tags: red\r\nContent-Length: 0\r\n\r\n".into(),
+        format!(
+            "POST /ch HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    ];
+    for request in requests {
+        let answer = world.request(&request);
+        assert_eq!(answer.status(), 400, "{request}");
+        let text = answer.text();
+        assert!(text.contains("feature `filters`"), "{text}");
+    }
+    let refused = world.connect_refused("/ch/news?types=goal");
+    assert_eq!(refused.status(), 400);
+    is_empty(world);
+}

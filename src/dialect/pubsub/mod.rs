@@ -6,6 +6,7 @@
 //! | … `?rewind=10`, `30s`, `all` | first those that the channel keeps: so many, so old at most, all |
 //! | … `?positions` | in envelopes that say where each stands, behind `{"type":"subscribed",…}` |
 //! | … `?since=POSITION` | likewise, and first those behind that position: `"recovered":true`, or `false` and a gap marker |
+//! | … `?types=goal,card`, `?tags=red,blue` | only what is called or tagged so: see `filters.rs` |
 //! | `POST /ch/{channel}`, any body | 200 (or 201 and 202, see [`PubSubOptions::nchan_statuses`]) `{"offset":1,"epoch":"8 hex","position":"…","receivers":2}` |
 //! | `POST /ch` with `{"channels":["a","b"],"data":…}` | 200 `{"results":[{"channel":"a","offset":…},…]}` |
 //! | `POST /ch` with `{"batch":[{"channel":"a","data":…},{"channels":[…],"data":…}]}` | the same |
@@ -27,6 +28,11 @@
 mod begin;
 #[cfg(feature = "presence")]
 mod callback;
+#[cfg(feature = "filters")]
+mod filters;
+#[cfg(not(feature = "filters"))]
+#[path = "no_filters.rs"]
+mod filters;
 #[cfg(feature = "wildcards")]
 mod patterns;
 #[cfg(not(feature = "wildcards"))]
@@ -62,6 +68,7 @@ use crate::hub::{Outcome, PresenceChange, Ticket};
 use crate::token::Action;
 use crate::ws::{CloseCode, Message};
 use begin::{Begin, subscribed};
+use filters::Tags;
 use wanted::{Wanted, wanted};
 
 /// How [`PubSub`] behaves.
@@ -160,7 +167,11 @@ impl PubSub {
             Ok(event) => event,
             Err(why) => return bad_request(cx, why),
         };
-        match cx.publish_event(channel, event, message_of(request)) {
+        let tags = match Tags::read(request) {
+            Ok(tags) => tags,
+            Err(why) => return bad_request(cx, &why),
+        };
+        match filters::publish(cx, channel, event, &tags, message_of(request)) {
             Ok(published) => {
                 let mut json = String::from("{");
                 push_published(&mut json, published);
@@ -186,7 +197,7 @@ impl PubSub {
             publications.iter().flat_map(|p| {
                 p.channels
                     .iter()
-                    .map(|c| (&**c, &*p.text, p.event.as_deref()))
+                    .map(|c| (&**c, &*p.text, p.event.as_deref(), &p.tags))
             })
         };
         for (channel, ..) in each() {
@@ -196,14 +207,14 @@ impl PubSub {
         }
         let heard: Vec<usize> = each()
             .filter(|(c, ..)| cx.is_heard(c))
-            .map(|(_, text, _)| text.len())
+            .map(|(_, text, ..)| text.len())
             .collect();
         if let Err(why) = has_room(cx, &heard) {
             return unavailable(&why);
         }
         let mut json = String::from("{\"results\":[");
-        for (channel, text, event) in each() {
-            match cx.publish_event(channel, event, Message::Text(text)) {
+        for (channel, text, event, tags) in each() {
+            match filters::publish(cx, channel, event, tags, Message::Text(text)) {
                 Ok(published) => {
                     json.push_str("{\"channel\":");
                     push_string(&mut json, channel);
@@ -225,15 +236,16 @@ impl PubSub {
     /// Everything the body asks for, checked.
     fn read<'a>(&self, body: &'a [u8]) -> Result<Vec<Publication<'a>>, String> {
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
-        let [batch, channel, channels, data, event] =
-            members::members(text, ["batch", "channel", "channels", "data", "event"])
-                .map_err(|why| why.to_string())?;
+        let [batch, of_one @ ..] = members::members(
+            text,
+            ["batch", "channel", "channels", "data", "event", "tags"],
+        )
+        .map_err(|why| why.to_string())?;
         let Some(batch) = batch else {
-            return Ok(vec![self.publication(channel, channels, data, event)?]);
+            return Ok(vec![self.publication(of_one)?]);
         };
-        if [channel, channels, data, event].iter().any(Option::is_some) {
-            let why =
-                "beside \"batch\" there may be no \"channel\", \"channels\", \"data\" or \"event\"";
+        if of_one.iter().any(Option::is_some) {
+            let why = "beside \"batch\" there may be no \"channel\", \"channels\", \"data\", \"event\" or \"tags\"";
             return Err(why.into());
         }
         let items =
@@ -242,11 +254,9 @@ impl PubSub {
         let mut named = 0;
         for (at, item) in items.into_iter().enumerate() {
             let publication =
-                members::members(item.get(), ["channel", "channels", "data", "event"])
+                members::members(item.get(), ["channel", "channels", "data", "event", "tags"])
                     .map_err(|why| why.to_string())
-                    .and_then(|[channel, channels, data, event]| {
-                        self.publication(channel, channels, data, event)
-                    });
+                    .and_then(|members| self.publication(members));
             let publication = publication.map_err(|why| format!("batch[{at}]: {why}"))?;
             named += publication.channels.len();
             if named > self.options.channels_max {
@@ -262,10 +272,7 @@ impl PubSub {
 
     fn publication<'a>(
         &self,
-        channel: Option<&'a RawValue>,
-        channels: Option<&'a RawValue>,
-        data: Option<&'a RawValue>,
-        event: Option<&'a RawValue>,
+        [channel, channels, data, event, tags]: [Option<&'a RawValue>; 5],
     ) -> Result<Publication<'a>, String> {
         let channels = match (channel, channels) {
             (Some(one), None) => vec![one],
@@ -299,6 +306,7 @@ impl PubSub {
             channels,
             text,
             event,
+            tags: Tags::of(tags)?,
         })
     }
 }
@@ -326,6 +334,9 @@ impl Handler for PubSub {
             Ok(wish) => wish,
             Err(refusal) => return Upgrade::Refuse(refusal),
         };
+        if let Err(refusal) = filters::filter(cx, request) {
+            return Upgrade::Refuse(refusal);
+        }
         let seat = |wish| Seat {
             channel: channel.into(),
             begin,
@@ -618,6 +629,7 @@ struct Publication<'a> {
     channels: Vec<Cow<'a, str>>,
     text: Cow<'a, str>,
     event: Option<Cow<'a, str>>,
+    tags: Tags,
 }
 
 fn push_published(json: &mut String, published: Published) {
@@ -647,8 +659,7 @@ fn no_list(what: &str, why: NoList) -> String {
 }
 
 /// What a page may send with a request, beside what every page may.
-const PAGE_HEADERS: &str =
-    "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-EventSource-Event";
+const PAGE_HEADERS: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-EventSource-Event, X-Tags";
 
 /// The variable of the route `/ch/{channel}`.
 const CHANNEL: &str = "channel";

@@ -58,7 +58,7 @@ impl Deflating {
         let at = self.groups.iter().position(|known| *known == group);
         let at = at.unwrap_or(self.groups.len());
         let encoding = Encoding(u8::try_from(at + 1).ok()?);
-        if encoding.0 >= Encoding::FIRST_NAMED.0 {
+        if encoding.0 >= super::NAMED {
             return None;
         }
         if at == self.groups.len() {

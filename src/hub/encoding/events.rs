@@ -64,6 +64,13 @@ pub(super) fn append_envelope(
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends where a reader stands. It is no event: the browser remembers it, and nothing is dispatched.
+pub(super) fn encode_position(out: &mut Vec<u8>, position: Position) {
+    out.extend_from_slice(b"id: ");
+    position.append_to(out);
+    out.extend_from_slice(b"\n\n");
+}
+
 /// The last event of a stream: why it ends. What comes back to the same URL goes on from there.
 pub(super) fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let mut data = format!("{{\"code\":{code},\"reason\":\"");

@@ -2,7 +2,7 @@
 
 use super::channel::Space;
 use super::encoding::Encoder;
-use super::publish::Reach;
+use super::publish::{Label, Reach};
 use super::{Context, Hub, Position};
 use crate::ws::Message;
 
@@ -32,7 +32,7 @@ impl Hub {
     pub(super) fn publish_to_patterns(
         &mut self,
         _: Heard,
-        _event: Option<&str>,
+        _: Label<'_>,
         _: Message<'_>,
         _: &Reach<'_>,
         _first: &mut Option<Position>,

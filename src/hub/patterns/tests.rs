@@ -303,7 +303,7 @@ fn envelopes_and_events_say_the_channel_to_those_who_listen_to_several() {
     hub.subscribe(both, space, "a.b").unwrap();
     let first = hub.publish(space, &["a.b"], Message::Text("x"), None);
     let first = first.unwrap().position;
-    let event = Some("goal");
+    let event = Label::of(Some("goal"));
     let second = hub.publish_event(space, &["a.b"], event, Message::Text("[1,\n2]"), None);
     let second = second.unwrap().position;
     let third = hub.publish(space, &["a.\"c"], Message::Binary(&[0, 255]), None);
