@@ -400,3 +400,23 @@ fn with_envelopes_what_the_server_says_cannot_be_forged() {
     assert!(heard[0].starts_with(r#"{"type":"join""#), "{heard:?}");
     house.is_empty();
 }
+
+#[test]
+#[cfg(feature = "wildcards")]
+fn who_listens_by_a_pattern_is_in_no_channel() {
+    let (mut house, route) = house();
+    let watch = join(&mut house, route, "?presence", "room.1");
+    texts(&mut house, watch);
+    for pattern in ["room.*", "live.*", ">"] {
+        user(&mut house, route, "", pattern, "zoe");
+    }
+    assert_eq!(texts(&mut house, watch), Vec::<String>::new());
+    assert!(house.calls().is_empty(), "nor is a channel occupied");
+    for query in ["?presence", "?member={}"] {
+        let target = format!("/ch/x{query}");
+        let refused = house.upgrade(route, &target, &[("channel", "room.*")]);
+        assert_eq!(refused.unwrap_err().status, 400, "{query}");
+    }
+    assert_eq!(page(&mut house, route, "room.*").0, 400);
+    house.hub.check_invariants();
+}

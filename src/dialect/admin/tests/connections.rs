@@ -101,6 +101,23 @@ fn pages_follow_each_other() {
 }
 
 #[test]
+fn nobody_is_subscribed_to_a_channel_that_never_speaks() {
+    let mut office = Office::new();
+    let guest = office.subscriber("news");
+    let id = format!("0-{guest:x}-{:x}", guest + 1);
+    for (channel, space, status) in [
+        ("a.*", "pubsub", 400),
+        (">", "pubsub", 400),
+        ("a*", "pubsub", 200),
+        ("a.*", "pubsub/patterns", 400),
+    ] {
+        let body = format!("{{\"channel\":\"{channel}\",\"space\":\"{space}\"}}");
+        let answer = office.post("/connections/{id}/subscribe", &id, &body);
+        assert_eq!(answer.0, status, "{channel} {space}: {}", answer.1);
+    }
+}
+
+#[test]
 fn a_page_has_so_many_bytes_and_no_more() {
     let mut office = Office::new();
     for n in 0..20 {
