@@ -37,7 +37,8 @@ pub struct Incoming<'a> {
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// It follows what came before, and so many sessions get it.
+    /// It follows what came before, and so many sessions get it. Or all of them listen by patterns, and nobody here knows what
+    /// came before.
     Delivered(usize),
     /// It came before.
     Repeated,
