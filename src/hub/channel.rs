@@ -78,10 +78,15 @@ pub(crate) struct Channels {
     /// Of each space, what holds for some of its channels.
     rules: Vec<ChannelRules>,
     slab: Slab<Channel>,
+    /// How many went since room was given back.
+    gone: usize,
     pub(super) presences: Presences,
     #[cfg(feature = "wildcards")]
     pub(super) patterns: Patterns,
 }
+
+/// Fewer names than this that have gone are no reason to give their room back.
+const NAMES_GONE_MIN: usize = 64;
 
 impl Channels {
     /// None. `leaving_max`: see [`HubLimits`](super::HubLimits).
@@ -335,6 +340,23 @@ impl Channels {
         if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
             names.remove(&channel.name);
         }
+        self.gone += 1;
+        let are_few_left = self.gone > NAMES_GONE_MIN.max(8 * self.slab.len());
+        let is_deserted = self.slab.is_empty() && self.slab.capacity() > NAMES_GONE_MIN;
+        if are_few_left || is_deserted {
+            self.give_room_back();
+        }
+    }
+
+    /// What a crowd of names took is given back when most of it has gone: in one go, for which each of them pays little. A
+    /// channel that stays keeps the room in front of it, for numbers do not change.
+    #[cold]
+    fn give_room_back(&mut self) {
+        self.gone = 0;
+        self.slab.shrink_to_fit();
+        for names in &mut self.by_name {
+            names.shrink_to(names.len() * 2);
+        }
     }
 
     /// Whether publications to channels of this name are kept, if nobody is subscribed too.
@@ -496,3 +518,47 @@ impl fmt::Display for SubscribeError {
 
 impl std::error::Error for NameError {}
 impl std::error::Error for SubscribeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_of_names_gives_its_room_back() {
+        const CROWD: u32 = 20_000;
+        let head = Position::UNKNOWN;
+        for stays in [None, Some(0), Some(CROWD - 1)] {
+            let mut channels = Channels::new(0);
+            let space = channels.space("s");
+            let ids: Vec<u32> = (0..CROWD)
+                .map(|n| channels.create(space, &n.to_string(), head))
+                .collect();
+            let full = channels.slab.capacity();
+            for id in ids.into_iter().filter(|id| Some(*id) != stays) {
+                channels.remove(id);
+            }
+            for _ in 0..=NAMES_GONE_MIN {
+                let id = channels.create(space, "comes and goes", head);
+                channels.remove(id);
+            }
+            let left = usize::from(stays.is_some());
+            assert_eq!(channels.len(), left);
+            assert!(channels.by_name[0].capacity() <= CROWD as usize / 4);
+            // Numbers stay as they are, so whoever came last keeps the room of all before.
+            let keeps = stays == Some(CROWD - 1);
+            let room = channels.slab.capacity();
+            assert!(
+                if keeps {
+                    room <= full
+                } else {
+                    room <= CROWD as usize / 4
+                },
+                "{stays:?} {room}"
+            );
+            let found = stays.map(|id| channels.find(space, &id.to_string()));
+            assert_eq!(found, stays.map(Some));
+            let again = channels.create(space, "again", head);
+            assert_eq!(channels.find(space, "again"), Some(again));
+        }
+    }
+}
