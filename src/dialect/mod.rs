@@ -15,6 +15,7 @@
 //! | `apigw/` | `ApiGateway` | a gateway between devices and HTTP back ends (feature `apigw`) |
 //! | `json.rs` | [`Json`] around a [`JsonHandler`] | typed messages of an embedding program |
 //! | `admin/` | [`Admin`], [`Health`], [`Ready`], [`MetricsPage`] | an operator's tools, AWS's `@connections` |
+//! | `begin.rs` | – | where one may begin in a channel that keeps something |
 //! | `cors.rs` | – | answers that pages may read |
 //! | `permits.rs` | – | what a key or token allows, tokens in messages |
 //! | `members.rs` | – | finding members of a JSON object, for all of them |
@@ -27,6 +28,7 @@ mod admin;
 mod allowance;
 #[cfg(feature = "apigw")]
 mod apigw;
+mod begin;
 mod chat;
 mod cors;
 mod echo;
@@ -107,6 +109,12 @@ fn has_room(cx: &mut Context<'_>, lengths: &[usize]) -> Result<(), String> {
         sum.saturating_add(len + HEADER_BYTES_MAX)
     });
     cx.has_room(total).map_err(|why| why.to_string())
+}
+
+/// What tells a reader that it missed something.
+fn gap_marker(missed: Option<u32>) -> String {
+    let missed = missed.map_or("null".to_owned(), |missed| missed.to_string());
+    format!("{{\"type\":\"gap\",\"missed\":{missed}}}")
 }
 
 /// Sends `{"type":"error","message":…}` and counts a bad message; over the limit it only closes.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::CHANNEL;
 use super::wanted::{Wanted, wanted};
+use crate::dialect::begin;
 use crate::dialect::members::push_string;
 use crate::hub::{Context, Joined, Position, Request, Start, Stream, is_pattern};
 use crate::token::Action;
@@ -47,14 +48,13 @@ impl Begin {
         let start = match (since, rewind) {
             (None, None) => Start::Now,
             (Some(_), Some(_)) => {
-                return Err("either `since` or `rewind` says where to begin, not both".into());
+                return Err(begin::BOTH.into());
             }
             (Some(since), None) => match since.parse() {
                 Ok(position) => Start::Position(position),
                 Err(why) => return Err(format!("`since`: {why}")),
             },
-            (None, Some(rewind)) => rewind_from(&rewind)
-                .ok_or("`rewind` is a number of messages, a time like 30s, 5m or 1h, or `all`")?,
+            (None, Some(rewind)) => begin::rewind_from(&rewind).ok_or(begin::NO_REWIND)?,
         };
         Ok(Self {
             start,
@@ -63,13 +63,9 @@ impl Begin {
         })
     }
 
-    /// What one has to be allowed for it. What was missed since a position belongs to the subscription; what was said
-    /// before one came does not.
+    /// What one has to be allowed for it.
     pub(super) fn actions(self) -> &'static [Action] {
-        match self.start {
-            Start::Now | Start::Position(_) | Start::Seen(_) => &[Action::Subscribe],
-            Start::Newest(_) | Start::Age(_) | Start::All => &[Action::Subscribe, Action::History],
-        }
+        begin::actions(self.start)
     }
 
     /// Whether it is told where it stands, so that it can go on from there. Without a history a poll begins anew each
@@ -80,11 +76,10 @@ impl Begin {
 
     /// Where to begin, for one who may do what it may.
     pub(super) fn start_in(&self, cx: &Context<'_>, channel: &str) -> Start {
-        match self.start {
-            _ if !self.has_cursor(cx, channel) => Start::Now,
-            // A position that nobody has given out would else open what only `history` may.
-            Start::Position(seen) if !cx.may(Action::History, channel) => Start::Seen(seen),
-            start => start,
+        if self.has_cursor(cx, channel) {
+            begin::permitted(self.start, cx.may(Action::History, channel))
+        } else {
+            Start::Now
         }
     }
 }
@@ -101,26 +96,6 @@ fn last_seen(request: &Request<'_>) -> Option<Position> {
         .filter(|seen| !seen.is_empty())?;
     let tag = seen.trim().trim_start_matches("W/").trim_matches('"');
     Some(tag.parse().unwrap_or(Position::UNKNOWN))
-}
-
-/// `10`, `30s`, `5m`, `1h`, `all`.
-fn rewind_from(text: &str) -> Option<Start> {
-    if text == "all" {
-        return Some(Start::All);
-    }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    if unit.is_empty() {
-        return number.parse().ok().map(Start::Newest);
-    }
-    let unit_ms = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let number: u64 = number.parse().ok()?;
-    Some(Start::Age(number.checked_mul(unit_ms)?))
 }
 
 /// The first message to a subscriber that wants positions.

@@ -56,7 +56,7 @@ use serde_json::value::RawValue;
 use super::cors;
 use super::members::{self, NoList, push_string};
 use super::permits::{Heard, hear_token, permit};
-use super::{Echo, bad_message, bad_request, has_room, only, send_error, unavailable};
+use super::{Echo, bad_message, bad_request, gap_marker, has_room, only, send_error, unavailable};
 use crate::http::Response;
 use crate::hub::{
     Accept, CloseInfo, Context, Handler, Joined, Locals, NameError, Position, PublishError,
@@ -435,8 +435,7 @@ impl Handler for PubSub {
     }
 
     fn gap_marker(&self, missed: Option<u32>) -> Option<String> {
-        let missed = missed.map_or("null".to_owned(), |missed| missed.to_string());
-        Some(format!("{{\"type\":\"gap\",\"missed\":{missed}}}"))
+        Some(gap_marker(missed))
     }
 
     fn space(&self) -> &str {
