@@ -362,6 +362,7 @@ pub(crate) fn features(separator: &str) -> String {
         (cfg!(feature = "presence"), "presence"),
         (cfg!(feature = "jwt"), "jwt"),
         (cfg!(feature = "history-log"), "history-log"),
+        (cfg!(feature = "hierachain-history"), "hierachain-history"),
         (cfg!(feature = "sandbox"), "sandbox"),
         (cfg!(feature = "signals"), "signals"),
         (cfg!(feature = "sim"), "sim"),

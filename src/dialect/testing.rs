@@ -584,7 +584,14 @@ impl House {
 
     fn collect(&mut self, guest: Id) {
         let guest = &mut self.guests[guest];
-        if guest.here {
+        while guest.here {
+            // As the worker does in front of each write.
+            self.hub.feed(guest.session);
+            let handler = &*self.handlers[guest.route];
+            self.hub.place_gap_marker_of(guest.session, handler);
+            if self.hub.outbox_is_empty(guest.session) {
+                return;
+            }
             let frames = self.hub.outbox_frames(guest.session);
             let bytes = frames.collect::<Vec<_>>().concat();
             self.hub.outbox_advance(guest.session, bytes.len());

@@ -20,6 +20,8 @@
 mod deflating;
 mod envelope;
 mod events;
+#[cfg(feature = "hierachain-history")]
+pub(super) mod places;
 
 #[cfg(feature = "deflate")]
 use deflating::Deflating;
@@ -35,15 +37,18 @@ pub(crate) struct Encoding(u8);
 
 impl Encoding {
     /// Values in a stream, or lines.
-    pub(crate) const VALUES: Self = Self(NAMED | 4);
+    pub(crate) const VALUES: Self = Self(NAMED | 5);
     /// Server-sent events, publications with their position.
-    pub(crate) const EVENTS: Self = Self(NAMED | 3);
+    pub(crate) const EVENTS: Self = Self(NAMED | 4);
     /// Lines: of publications, envelopes; other messages as they are.
-    pub(crate) const ENVELOPE_LINES: Self = Self(NAMED | 2);
+    pub(crate) const ENVELOPE_LINES: Self = Self(NAMED | 3);
     /// Envelopes with a comma behind each, which somebody puts into a list.
-    pub(crate) const ITEMS: Self = Self(NAMED | 1);
+    pub(crate) const ITEMS: Self = Self(NAMED | 2);
     /// Frames with envelopes, which say where publications stand; other messages as they are.
-    pub(crate) const ENVELOPES: Self = Self(NAMED);
+    pub(crate) const ENVELOPES: Self = Self(NAMED | 1);
+    /// Publications with the places that they have in their channels, behind their own members.
+    #[cfg(feature = "hierachain-history")]
+    pub(crate) const PLACED: Self = Self(NAMED);
 
     /// As this one, saying which channels publications are of, where there is room for that.
     #[cfg(feature = "wildcards")]
@@ -146,6 +151,9 @@ enum Kind {
     Envelope,
     EnvelopeLine,
     Item,
+    /// Made beforehand, by [`Hub::publish_placed`].
+    #[cfg(feature = "hierachain-history")]
+    Placed,
     #[cfg(feature = "deflate")]
     Compressed {
         bits: u8,
@@ -275,6 +283,8 @@ impl Encoder {
                 Some(self.about.map_or(Kind::Value, |_| Kind::EnvelopeLine))
             }
             Encoding::ITEMS => Some(Kind::Item),
+            #[cfg(feature = "hierachain-history")]
+            Encoding::PLACED => Some(Kind::Placed),
             #[cfg(feature = "deflate")]
             _ => self.deflating.kind(frames.get(plain), how),
             #[cfg(not(feature = "deflate"))]
@@ -293,6 +303,9 @@ impl Encoder {
                 Kind::Envelope | Kind::EnvelopeLine | Kind::Item => {
                     self.copy_as_envelope(frames, plain, kind, flags)
                 }
+                // It went to no channel.
+                #[cfg(feature = "hierachain-history")]
+                Kind::Placed => None,
                 #[cfg(feature = "deflate")]
                 Kind::Compressed { bits, level } => {
                     self.deflating.compress(frames, plain, bits, level)
@@ -335,6 +348,18 @@ impl Encoder {
             (Encoding::EVENTS, None) => out.extend_from_slice(events::COMMENT),
             _ => out.push(b'\n'),
         }
+    }
+
+    /// What is to be queued for sessions that want places, instead of the frame that is published next.
+    #[cfg(feature = "hierachain-history")]
+    pub(crate) fn offer_placed(&mut self, frame: FrameId, len: usize) {
+        self.copies.push(Copy {
+            kind: Kind::Placed,
+            flags: 0,
+            frame,
+            len,
+            references: 0,
+        });
     }
 
     /// The frame has been published: its copies belong to those who wait for them.

@@ -18,6 +18,14 @@
 //! A ring goes on meanwhile. If it has let go what comes next, the gap marker says so, and the session goes on with
 //! the oldest that is kept. So a slow reader costs what [`FEED_BYTES`] allows, however far it is behind.
 
+#[cfg(feature = "hierachain-history")]
+mod places;
+
+#[cfg(feature = "hierachain-history")]
+pub use places::Placed;
+#[cfg(feature = "hierachain-history")]
+pub(super) use places::PlacedSessions;
+
 use super::channel::{Channel, Space, SubscribeError};
 use super::encoding::message_in;
 use super::history::{Found, History, Kept, MISSED_UNKNOWN, Start, missed_between};
@@ -63,18 +71,16 @@ impl Hub {
     ) -> Result<Joined, SubscribeError> {
         let max = self.session_limits(index).subscriptions_max;
         let (channel, is_new) = self.subscribe_within(index, space, name, max)?;
+        let start = if is_new { start } else { Start::Now };
+        self.begin_at(index, channel, start)
+            .ok_or(SubscribeError::Closed)
+    }
+
+    /// A session that is subscribed goes on from some position.
+    fn begin_at(&mut self, index: u32, channel: u32, start: Start) -> Option<Joined> {
         self.remember(channel);
-        let Some(entry) = self.channels.get(channel) else {
-            return Err(SubscribeError::Closed);
-        };
+        let entry = self.channels.get(channel)?;
         let head = entry.head;
-        if !is_new {
-            let (position, recovered) = (head, None);
-            return Ok(Joined {
-                position,
-                recovered,
-            });
-        }
         let found = entry.find(start, self.ring_ms());
         let is_asked = start.is_position();
         let recovered = is_asked.then_some(found.missed == 0);
@@ -90,7 +96,7 @@ impl Hub {
             self.note_ring_use(channel);
             self.follow(index, channel, found);
         }
-        Ok(Joined {
+        Some(Joined {
             position: found.after,
             recovered,
         })
@@ -134,6 +140,8 @@ impl Hub {
 
     /// It has left a channel, or all of them.
     pub(super) fn end_following(&mut self, index: u32, channel: Option<u32>) {
+        #[cfg(feature = "hierachain-history")]
+        self.histories.placed.end(index, channel);
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return;
         };
@@ -159,7 +167,10 @@ impl Hub {
             return;
         };
         // One that is to be closed gets nothing more.
-        if !self.is_leaving(index) {
+        let is_fed = self.is_leaving(index);
+        #[cfg(feature = "hierachain-history")]
+        let is_fed = is_fed || self.feed_places(index, &mut followed);
+        if !is_fed {
             followed.retain_mut(|following| !self.feed_from(index, following));
         }
         if followed.is_empty() {
@@ -270,6 +281,11 @@ impl Hub {
     /// Too much waits for a session: takes back what rings will give it again, and lets it follow. Answers whether
     /// there was any.
     pub(super) fn fall_back(&mut self, index: u32) -> bool {
+        // What it has by one of several subscriptions, it does not get by another.
+        #[cfg(feature = "hierachain-history")]
+        if self.histories.placed.subscriptions_of(index) > 1 {
+            return false;
+        }
         let Some(session) = self.sessions.get_mut(index as usize) else {
             return false;
         };
@@ -364,6 +380,8 @@ impl Hub {
     }
 
     pub(super) fn check_following(&self) {
+        #[cfg(feature = "hierachain-history")]
+        self.check_places();
         for (index, session) in &self.sessions {
             let followed = self.followed.get(&(index as u32));
             assert_eq!(

@@ -162,6 +162,14 @@ impl Frames {
         }
     }
 
+    /// It was published to several channels, and none of them gives it again to those who read slowly.
+    #[cfg(all(feature = "hierachain-history", feature = "history-log"))]
+    pub(crate) fn note_several(&mut self, id: FrameId) {
+        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
+            (frame.epoch, frame.offset) = (0, 0);
+        }
+    }
+
     /// Where one has to stand to be given a frame again; `None`: nobody will.
     pub(crate) fn kept_at(&self, id: FrameId) -> Option<Position> {
         let frame = self.slab.get(id.0 as usize)?;

@@ -112,6 +112,12 @@ pub trait Handler {
         None
     }
 
+    /// The same for a session that wants places ([`Context::want_places`]): it may know words that others do not.
+    #[cfg(feature = "hierachain-history")]
+    fn gap_marker_of_placed(&self, missed: Option<u32>) -> Option<String> {
+        self.gap_marker(missed)
+    }
+
     /// The name space this handler's channel names live in. Handlers with the same space share channels.
     fn space(&self) -> &str {
         "app"

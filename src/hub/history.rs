@@ -208,6 +208,18 @@ impl Ring {
         Some((entry.frame, after.next(entry.tag)))
     }
 
+    /// Where the publication behind a position which links stands in another ring that keeps it too.
+    #[cfg(feature = "hierachain-history")]
+    pub(super) fn next_in(&self, after: Position, other: &Self) -> Option<Position> {
+        let entry = self.entries.get(self.entries_until(after)?)?;
+        let (frame, at_ms) = (entry.frame, entry.at_ms);
+        let first = other.entries.partition_point(|e| e.at_ms < at_ms);
+        let mut same_ms = other.entries.range(first..);
+        let mut same_ms = same_ms.by_ref().take_while(|e| e.at_ms == at_ms);
+        let at = same_ms.position(|e| e.frame == frame)?;
+        Some(other.position_at(first + at + 1))
+    }
+
     /// The frames behind a position which links.
     pub(crate) fn frames_after(
         &self,
@@ -318,6 +330,9 @@ pub(crate) struct Histories {
     /// Those whose ring is not empty, by when its oldest entry is too old.
     by_expiry: BTreeSet<(u64, u32)>,
     uses: u64,
+    /// Sessions that are told where publications stand in all of their channels.
+    #[cfg(feature = "hierachain-history")]
+    pub(super) placed: super::follow::PlacedSessions,
 }
 
 impl Histories {

@@ -216,6 +216,8 @@ impl Hub {
                 if is_given_again {
                     self.frames.note_kept(frame, previous);
                 }
+                #[cfg(feature = "hierachain-history")]
+                let frame = self.same_as_before(frame, record.unix_ms);
                 let ago_ms = self.now.unix_ms.saturating_sub(record.unix_ms);
                 self.keep_since(id, frame, ago_ms);
                 self.frames.discard(frame);

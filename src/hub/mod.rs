@@ -21,7 +21,7 @@
 //! | `incoming.rs` | publications of channels that live elsewhere |
 //! | `journal.rs` | what is kept, on its way to a log and back (feature `history-log`) |
 //! | `filter.rs` | sessions that want some of what is said (feature `filters`) |
-//! | `follow.rs` | sessions that stand behind the head of a channel, and catch up |
+//! | `follow.rs`, `follow/` | sessions that stand behind the head of a channel, and catch up |
 //! | `frames.rs` | encoded-once frames, shared by count |
 //! | `outboxes.rs`, `outbox.rs` | frame ids waiting for each session |
 //! | `publish.rs` | fan-out, its limits |
@@ -94,6 +94,8 @@ pub use context::Context;
 #[cfg(feature = "filters")]
 pub use filter::{Filter, Tags, WordsError};
 pub use follow::Joined;
+#[cfg(feature = "hierachain-history")]
+pub use follow::Placed;
 pub use frames::FrameId;
 pub use grants::AuthError;
 pub use handler::{

@@ -7,7 +7,7 @@
 //! **The rules belong to the name space**, because its channels do: a channel is one thing, whichever route its
 //! subscribers have come by. They are looked through when a channel comes into being, and the channel keeps the answer.
 
-use super::channel::CHANNEL_NAME_BYTES_MAX;
+use super::channel::{CHANNEL_NAME_BYTES_MAX, INTERNAL_NAME_BYTES_MAX};
 #[cfg(feature = "wildcards")]
 use super::patterns::{beginning_of, has, has_some};
 use super::{Context, HistoryOptions, SlowPolicy};
@@ -116,14 +116,24 @@ impl ChannelOptions {
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), &'static str> {
         let beginning = self.names.strip_suffix('*').unwrap_or(&self.names);
+        if beginning.len() > CHANNEL_NAME_BYTES_MAX {
+            Err("no channel has so long a name")
+        } else if beginning.contains(char::is_control) {
+            Err("no channel has control characters in its name")
+        } else {
+            self.check_internal()
+        }
+    }
+
+    /// The same for names that a handler makes of those that it was told.
+    pub(crate) fn check_internal(&self) -> Result<(), &'static str> {
+        let beginning = self.names.strip_suffix('*').unwrap_or(&self.names);
         if self.names.is_empty() {
             Err("a name is missing: `*` stands for all of them")
         } else if beginning.contains('*') {
             Err("a `*` stands for the rest of a name, so it comes last")
-        } else if beginning.len() > CHANNEL_NAME_BYTES_MAX {
+        } else if beginning.len() > INTERNAL_NAME_BYTES_MAX {
             Err("no channel has so long a name")
-        } else if beginning.contains(char::is_control) {
-            Err("no channel has control characters in its name")
         } else if cfg!(not(feature = "presence"))
             && [self.presence, self.join_leave, self.callback].contains(&Some(true))
         {

@@ -418,7 +418,11 @@ impl Hub {
     /// The life and the policy of a publication to several channels. Of those with subscribers the strictest policy
     /// counts: who may not be dropped for one of them is not dropped. One that reaches several is never outdated, for
     /// it may be the newest of any of them.
-    fn policy_of_union(&self, space: Space, names: &[&str]) -> (u32, Option<SlowPolicy>) {
+    pub(super) fn policy_of_union(
+        &self,
+        space: Space,
+        names: &[&str],
+    ) -> (u32, Option<SlowPolicy>) {
         let ids = names
             .iter()
             .filter_map(|name| self.channels.find(space, name));

@@ -7,7 +7,7 @@ use super::encoding::{Encoder, Encoding};
 use super::history::MISSED_UNKNOWN;
 use super::outbox::Outbox;
 use super::session::{Life, Marks, Session};
-use super::{CloseOrder, Waiting, Waits};
+use super::{CloseOrder, Handler, Waiting, Waits};
 use crate::ws::{self, CloseCode, Message};
 
 /// Why a session is closed whose handler has no gap marker.
@@ -323,6 +323,15 @@ impl Hub {
         if self.waits(index).is_nothing() {
             self.note_drained(index);
         }
+    }
+
+    /// As [`place_gap_marker`](Self::place_gap_marker), in the words of the session's handler.
+    pub(crate) fn place_gap_marker_of(&mut self, index: u32, handler: &dyn Handler) {
+        #[cfg(feature = "hierachain-history")]
+        if self.wants_places(index) {
+            return self.place_gap_marker(index, |missed| handler.gap_marker_of_placed(missed));
+        }
+        self.place_gap_marker(index, |missed| handler.gap_marker(missed));
     }
 
     /// If frames were dropped, puts a marker where they were: in front of everything not yet begun. A session that has

@@ -184,9 +184,8 @@ impl Core {
         // Behind the marker of a gap comes what is there.
         for _ in 0..2 {
             self.hub.feed(session);
-            self.hub.place_gap_marker(session, |missed| {
-                self.routes[route as usize].handler.gap_marker(missed)
-            });
+            let handler = &*self.routes[route as usize].handler;
+            self.hub.place_gap_marker_of(session, handler);
         }
         let (items, last) = self.hub.items_for(session);
         let is_nothing = items.is_empty() && open.closing.is_open();

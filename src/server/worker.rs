@@ -164,7 +164,7 @@ impl<T: Transport> Worker<T> {
         hub.set_gate(route, settings.keys.gate().clone());
         for options in &settings.channels {
             let bad = |why| Err(RouteError::BadChannels(options.names.clone(), why));
-            if let Err(why) = options.check() {
+            if let Err(why) = options.check_internal() {
                 return bad(why);
             }
             if !hub.add_channel_options(route, options) {

@@ -75,9 +75,8 @@ impl Core {
             return self.answer_poll(connection, false);
         }
         self.hub.feed(session);
-        self.hub.place_gap_marker(session, |missed| {
-            self.routes[route as usize].handler.gap_marker(missed)
-        });
+        let handler = &*self.routes[route as usize].handler;
+        self.hub.place_gap_marker_of(session, handler);
         let mut share = FLUSH_BYTES_MAX;
         while connection.writable && share > 0 && !self.hub.outbox_is_empty(session) {
             let mut frames_max = usize::MAX;
