@@ -9,6 +9,7 @@
 //! | `grants.rs` | keys that allow some things and not others |
 //! | `limits.rs` | each limit at n and n + 1 |
 //! | `apigw.rs` | the API gateway: back ends that are away, connections that are told to go |
+//! | `hierachain.rs` | HieraChain's clients that come back (feature `hierachain-history`) |
 //! | `jsonrpc.rs` | the JSON-RPC gateway: its times, slow consumers, lives that chance makes up |
 //! | `links.rs` | connections to other servers, that stay |
 //! | `memory.rs` | the memory budget |
@@ -42,6 +43,8 @@ mod drain;
 mod filters;
 mod grants;
 mod handshake;
+#[cfg(feature = "hierachain-history")]
+mod hierachain;
 mod history;
 mod http;
 mod jsonrpc;

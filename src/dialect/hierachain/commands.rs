@@ -17,6 +17,10 @@ pub(super) struct Command<'a> {
     pub(super) event_type: Option<&'a RawValue>,
     pub(super) event_types: Option<&'a RawValue>,
     pub(super) timestamp: Option<&'a RawValue>,
+    /// What `subscribe` may say of positions.
+    pub(super) since: Option<&'a RawValue>,
+    pub(super) rewind: Option<&'a RawValue>,
+    pub(super) positions: Option<&'a RawValue>,
 }
 
 impl<'a> Command<'a> {
@@ -28,17 +32,32 @@ impl<'a> Command<'a> {
             "event_type",
             "event_types",
             "timestamp",
+            "since",
+            "rewind",
+            "positions",
         ];
-        members::members(text, keys).map(
-            |[action, kind, chain_name, event_type, event_types, timestamp]| Self {
-                action,
-                kind,
-                chain_name,
-                event_type,
-                event_types,
-                timestamp,
-            },
-        )
+        let [
+            action,
+            kind,
+            chain_name,
+            event_type,
+            event_types,
+            timestamp,
+            since,
+            rewind,
+            positions,
+        ] = members::members(text, keys)?;
+        Ok(Self {
+            action,
+            kind,
+            chain_name,
+            event_type,
+            event_types,
+            timestamp,
+            since,
+            rewind,
+            positions,
+        })
     }
 }
 

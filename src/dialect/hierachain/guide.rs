@@ -10,6 +10,8 @@
 //! | `ping` | – | `pong` with Unix seconds |
 //! | another | – | error `Unknown action: …` |
 //!
+//! `subscribe` may also say of positions what `recovery.rs` lists, and is then confirmed in any case.
+//!
 //! A `chain_name` that is missing, empty or no string, or an `event_type` that is no string, is an
 //! `Invalid subscription`; where it is a limit that refuses, the reason follows. The chain `all` means every chain.
 
@@ -18,6 +20,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::commands::Command;
+use super::recovery::{self, Wish};
 use super::state::{Member, Mode, Tally, Topic, channel};
 use super::{ALL, HieraChainOptions};
 use crate::dialect::bad_message;
@@ -44,10 +47,19 @@ pub(super) fn command(
             let Ok((Some(chain), event_type)) = fields(command) else {
                 return bad_message(cx, INVALID);
             };
-            if let Err(why) = subscribe(tally, cx, member, &chain, event_type.as_deref()) {
+            let topic = Topic::new(&chain, event_type.as_deref());
+            let only = std::slice::from_ref(&topic);
+            let wish = match Wish::read(cx, Mode::Guide, only, command) {
+                Ok(wish) => wish,
+                Err(why) => return bad_message(cx, &format!("{INVALID}: {why}")),
+            };
+            if let Err(why) = subscribe(tally, cx, member, &topic) {
                 return bad_message(cx, &why);
             }
-            acknowledge(options, cx, "subscribed", command);
+            let positions = recovery::begin(cx, Mode::Guide, only, wish.as_ref());
+            if options.acks || wish.is_some() {
+                acknowledge(cx, "subscribed", command, &positions);
+            }
         }
         "unsubscribe" => {
             let (chain, event_type) = match fields(command) {
@@ -56,7 +68,9 @@ pub(super) fn command(
                 Ok(fields) => fields,
             };
             unsubscribe(tally, cx, member, chain.as_deref(), event_type.as_deref());
-            acknowledge(options, cx, "unsubscribed", command);
+            if options.acks {
+                acknowledge(cx, "unsubscribed", command, "");
+            }
         }
         "ping" => {
             let text = format!(
@@ -88,16 +102,14 @@ fn subscribe(
     tally: &mut Tally,
     cx: &mut Context<'_>,
     member: &mut Member,
-    chain: &str,
-    event_type: Option<&str>,
+    topic: &Topic,
 ) -> Result<(), String> {
-    let topic = Topic::new(chain, event_type);
     if cx
         .subscribe(&topic.channel(Mode::Guide))
         .map_err(|why| format!("{INVALID}: {why}"))?
     {
-        tally.add(&topic, &member.topics);
-        member.topics.push(topic);
+        tally.add(topic, &member.topics);
+        member.topics.push(topic.clone());
     }
     Ok(())
 }
@@ -120,15 +132,7 @@ fn unsubscribe(
     }
 }
 
-fn acknowledge(
-    options: &HieraChainOptions,
-    cx: &mut Context<'_>,
-    kind: &str,
-    command: &Command<'_>,
-) {
-    if !options.acks {
-        return;
-    }
+fn acknowledge(cx: &mut Context<'_>, kind: &str, command: &Command<'_>, positions: &str) {
     let mut text = format!("{{\"type\":\"{kind}\"");
     for (key, value) in [
         ("chain_name", command.chain_name),
@@ -138,6 +142,7 @@ fn acknowledge(
             text += &format!(",\"{key}\":{}", value.get());
         }
     }
+    text.push_str(positions);
     text.push('}');
     cx.send_text(&text);
 }

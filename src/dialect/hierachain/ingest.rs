@@ -15,9 +15,9 @@ use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
-use super::{SPACE, guide, server};
+use super::{SPACE, guide, recovery, server};
 use crate::dialect::members::{is_object, members, push_string, string};
-use crate::dialect::{bad_request, has_room, only, unavailable};
+use crate::dialect::{bad_request, only, unavailable};
 use crate::http::Response;
 use crate::hub::{Context, Handler, Reply, Request, Upgrade, check_channel_name};
 use crate::ws::Message;
@@ -150,22 +150,14 @@ impl<'a> Publication<'a> {
             ),
             (in_guide_mode, Self::guide_text),
         ] {
-            if channels.iter().any(|channel| cx.subscribers(channel) > 0) {
+            if channels
+                .iter()
+                .any(|channel| cx.subscribers(channel) > 0 || recovery::keeps(cx, channel))
+            {
                 deliveries.push((channels, write(self, cx)));
             }
         }
-        let lengths: Vec<_> = deliveries.iter().map(|(_, text)| text.len()).collect();
-        has_room(cx, &lengths)?;
-        let space = cx.space();
-        let mut delivered = 0;
-        for (channels, text) in &deliveries {
-            let names: Vec<_> = channels.iter().map(String::as_str).collect();
-            let published = cx
-                .publish_in(space, &names, Message::Text(text))
-                .map_err(|why| why.to_string())?;
-            delivered += published.receivers;
-        }
-        Ok(delivered)
+        recovery::publish_all(cx, &deliveries)
     }
 
     fn server_text(&self, cx: &Context<'_>) -> String {

@@ -29,12 +29,20 @@
 //! `event_type`, else `data.event_type`, else `data.event`. A session gets each publication once, however many of its
 //! subscriptions match.
 //!
+//! **Who comes back** with the last position of each of its subscriptions gets what came behind it: `recovery.rs` (feature
+//! `hierachain-history`).
+//!
 //! Each subscription is a channel of the space `hierachain`: `s` or `g` for the mode, the chain, and for a typed one
 //! a control character and the type, so that no chain is ever mistaken for a typed subscription.
 
 mod commands;
 mod guide;
 mod ingest;
+#[cfg(not(feature = "hierachain-history"))]
+#[path = "no_recovery.rs"]
+mod recovery;
+#[cfg(feature = "hierachain-history")]
+mod recovery;
 mod server;
 mod state;
 mod status;
@@ -45,6 +53,8 @@ pub use status::HieraChainStatus;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+#[cfg(feature = "hierachain-history")]
+use super::gap_marker;
 use super::unavailable;
 use crate::http::Response;
 use crate::hub::{
@@ -192,6 +202,11 @@ impl Handler for HieraChain {
         Response::json(404, "{\"detail\":\"Not Found\"}").into()
     }
 
+    #[cfg(feature = "hierachain-history")]
+    fn gap_marker_of_placed(&self, missed: Option<u32>) -> Option<String> {
+        Some(gap_marker(missed))
+    }
+
     fn space(&self) -> &str {
         SPACE
     }
@@ -202,5 +217,7 @@ const SPACE: &str = "hierachain";
 /// The chain that means none in server mode and every one in guide mode.
 const ALL: &str = "all";
 
+#[cfg(all(test, feature = "hierachain-history"))]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

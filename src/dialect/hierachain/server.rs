@@ -9,7 +9,7 @@
 //! | `get_connection_info` | `connection_info` |
 //! | another, or none | error `Unknown message type: …` |
 //!
-//! A refused subscription changes nothing: the one before stays.
+//! `subscribe` may also say of positions what `recovery.rs` lists. A refused subscription changes nothing: the one before stays.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -17,6 +17,7 @@ use std::fmt::Write;
 use serde_json::value::RawValue;
 
 use super::commands::Command;
+use super::recovery::{self, Wish};
 use super::state::{Member, Mode, Tally, Topic, channel};
 use super::status::push_stats;
 use super::{ALL, HieraChainOptions};
@@ -97,11 +98,16 @@ fn subscribe(tally: &mut Tally, cx: &mut Context<'_>, member: &mut Member, comma
         Ok(selection) => selection,
         Err(why) => return bad_message(cx, why),
     };
+    let wish = match Wish::read(cx, Mode::Server, &selection.topics, command) {
+        Ok(wish) => wish,
+        Err(why) => return bad_message(cx, &format!("{FAILED}: {why}")),
+    };
     if select(tally, cx, member, selection).is_err() {
         return bad_message(cx, FAILED);
     }
+    let positions = recovery::begin(cx, Mode::Server, &member.topics, wish.as_ref());
     cx.send_text(&format!(
-        "{{\"type\":\"subscribed\",\"chain_name\":{},\"event_types\":{}}}",
+        "{{\"type\":\"subscribed\",\"chain_name\":{},\"event_types\":{}{positions}}}",
         command.chain_name.map_or(ALL_JSON, RawValue::get),
         command.event_types.map_or("[]", RawValue::get),
     ));

@@ -104,9 +104,12 @@ pub(super) fn channel(mode: Mode, chain: &str, event_type: Option<&str>) -> Stri
     match event_type {
         None => format!("{letter}{chain}"),
         // A control character cannot stand in either part.
-        Some(event_type) => format!("{letter}{chain}\u{1f}{event_type}"),
+        Some(event_type) => format!("{letter}{chain}{TYPE_MARK}{event_type}"),
     }
 }
+
+/// What stands between a chain and a type of its events in a channel's name.
+pub(super) const TYPE_MARK: char = '\u{1f}';
 
 /// How many sessions listen to each chain and to each type of its events. Kept here, because the hub's channels
 /// count a session once for each of its subscriptions to a chain.

@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::dialect::testing::{Got, House, Id};
-use crate::hub::{HubLimits, SessionLimits};
+use crate::hub::{ChannelOptions, HubLimits, SessionLimits};
 use crate::ws::CloseCode;
 
-struct Chain {
-    house: House,
-    ws: usize,
+pub(super) struct Chain {
+    pub(super) house: House,
+    pub(super) ws: usize,
     status: usize,
     ingest: usize,
 }
@@ -16,11 +16,19 @@ impl Chain {
         Self::in_house(House::new(), options)
     }
 
-    fn in_house(mut house: House, options: HieraChainOptions) -> Self {
+    fn in_house(house: House, options: HieraChainOptions) -> Self {
+        Self::with_channels(house, options, &[])
+    }
+
+    pub(super) fn with_channels(
+        mut house: House,
+        options: HieraChainOptions,
+        channels: &[ChannelOptions],
+    ) -> Self {
         let chain = HieraChain::new(options);
         let status = house.route("/ws/status", chain.status());
         let ingest = house.route("/hierachain/publish", chain.ingest());
-        let ws = house.route("/ws", chain);
+        let ws = house.route_with("/ws", chain, channels);
         Self {
             house,
             ws,
@@ -30,7 +38,7 @@ impl Chain {
     }
 
     /// A session in server mode, its welcome read.
-    fn server(&mut self, chain: &str) -> Id {
+    pub(super) fn server(&mut self, chain: &str) -> Id {
         let id = self
             .house
             .join(self.ws, &format!("/ws?chain_name={chain}"), &[]);
@@ -39,7 +47,7 @@ impl Chain {
     }
 
     /// A session in guide mode with one subscription.
-    fn guide(&mut self, chain: &str) -> Id {
+    pub(super) fn guide(&mut self, chain: &str) -> Id {
         let id = self.house.join(self.ws, "/ws", &[]);
         self.house.text(
             id,
@@ -49,7 +57,7 @@ impl Chain {
         id
     }
 
-    fn texts(&mut self, id: Id) -> Vec<String> {
+    pub(super) fn texts(&mut self, id: Id) -> Vec<String> {
         self.house
             .got(id)
             .iter()
@@ -57,19 +65,19 @@ impl Chain {
             .collect()
     }
 
-    fn says(&mut self, id: Id, text: &str) -> Vec<String> {
+    pub(super) fn says(&mut self, id: Id, text: &str) -> Vec<String> {
         self.house.text(id, text);
         self.texts(id)
     }
 
-    fn publish(&mut self, body: &str) -> (u16, String) {
+    pub(super) fn publish(&mut self, body: &str) -> (u16, String) {
         let answer =
             self.house
                 .request(self.ingest, "POST", "/hierachain/publish", body.as_bytes());
         (answer.status, String::from_utf8(answer.body).unwrap())
     }
 
-    fn block(&mut self, chain: &str) -> String {
+    pub(super) fn block(&mut self, chain: &str) -> String {
         self.publish(&format!(
             r#"{{"chain_name":"{chain}","kind":"block","data":{{}}}}"#
         ))
@@ -82,7 +90,7 @@ impl Chain {
     }
 }
 
-fn error(message: &str) -> Vec<String> {
+pub(super) fn error(message: &str) -> Vec<String> {
     vec![format!("{{\"type\":\"error\",\"message\":\"{message}\"}}")]
 }
 
@@ -564,4 +572,32 @@ fn binary_is_no_command() {
     chain.house.binary(a, br#"{"type":"ping"}"#);
     let expected = Got::Text(error("An internal error occurred").remove(0));
     assert_eq!(chain.house.got(a), [expected]);
+}
+
+#[cfg(not(feature = "hierachain-history"))]
+#[test]
+fn positions_need_their_feature() {
+    let mut chain = Chain::new(HieraChainOptions::default());
+    let (a, b) = (chain.house.join(chain.ws, "/ws", &[]), chain.server("x"));
+    let why = "this build has no positions: build it with the feature `hierachain-history`";
+    for member in ["\"since\":\"x\"", "\"rewind\":1", "\"positions\":true"] {
+        let said = chain.says(
+            a,
+            &format!(r#"{{"action":"subscribe","chain_name":"sc",{member}}}"#),
+        );
+        assert_eq!(said, error(&format!("Invalid subscription: {why}")));
+        let said = chain.says(
+            b,
+            &format!(r#"{{"type":"subscribe","chain_name":"sc",{member}}}"#),
+        );
+        assert_eq!(said, error(&format!("Failed to subscribe: {why}")));
+    }
+    assert_eq!(chain.block("sc"), "{\"delivered\":0}");
+    // What is no member of `subscribe` is passed over, as ever.
+    let said = chain.says(
+        a,
+        r#"{"action":"subscribe","chain_name":"sc","other":1,"Since":2}"#,
+    );
+    assert_eq!(said, [""; 0]);
+    assert_eq!(chain.block("sc"), "{\"delivered\":1}");
 }
