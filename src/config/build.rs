@@ -18,6 +18,8 @@ use super::record::{Origin, Record, RouteRecord, Settings, Written};
 use super::table::{Global, RouteValues, SAME_ORIGIN, global_settings, route_settings};
 use super::value::COVERED;
 use super::{Config, Problem, Sandbox, machine, nearest};
+#[cfg(feature = "hierachain-history")]
+use crate::dialect::HieraChain;
 use crate::dialect::TaprOptions;
 use crate::hub::{SlowPolicy, TargetError};
 use crate::net::{Address, HAS_SANDBOX};
@@ -449,9 +451,17 @@ impl Build<'_> {
             }
             Err(message) => wrong.say("origins", message),
         }
+        let channels = self.record.channels.iter();
+        let channels = channels.filter(|c| c.section == section);
+        let channels: Vec<_> = channels.map(|c| c.options.clone()).collect();
+        #[cfg(feature = "hierachain-history")]
+        if record.dialect == Dialect::HieraChain {
+            // Its routes share their sessions' vocabulary.
+            let shared = self::values(self.record, section).options.hierachain;
+            settings.channels = HieraChain::channels_of(&channels, shared.mode);
+        }
         if record.dialect == Dialect::PubSub {
-            let channels = self.record.channels.iter();
-            settings.channels = channels.map(|c| c.options.clone()).collect();
+            settings.channels = channels;
         }
         check_settings(record.dialect, &settings, &mut wrong);
         #[cfg(feature = "jsonrpc")]

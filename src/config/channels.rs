@@ -1,7 +1,8 @@
-//! `[[pubsub.channels]]`: what holds for some channels and not for others.
+//! `[[pubsub.channels]]` and `[[hierachain.channels]]`: what holds for some channels, or chains, and not for others.
 //!
 //! The list stands in the dialect's table and not in a route, because the dialect's routes share their channels. An
-//! option is named and written like the setting of routes that it takes the place of.
+//! option is named and written like the setting of routes that it takes the place of. Of chains only what they keep may be
+//! said (feature `hierachain-history`): the dialect has no word for the rest.
 
 use super::document::{Item, Toml};
 use super::record::{File, Origin, unknown};
@@ -11,8 +12,14 @@ use crate::hub::{ChannelOptions, SlowPolicy, Who};
 
 /// The key in the table of the dialect.
 pub(super) const CHANNELS: &str = "channels";
-/// The dialect's table.
-pub(super) const SECTION: &str = "pubsub";
+/// The tables of dialects that have such a list.
+pub(super) const SECTIONS: &[&str] = &[
+    "pubsub",
+    #[cfg(feature = "hierachain-history")]
+    HIERACHAIN,
+];
+#[cfg(feature = "hierachain-history")]
+const HIERACHAIN: &str = "hierachain";
 const MATCH: &str = "match";
 
 /// One option: its name, what it may be, and the field it fills.
@@ -91,13 +98,27 @@ const OPTIONS: &[Known] = &[
     switch!(history_durable),
 ];
 
-fn option_names() -> Vec<&'static str> {
-    OPTIONS.iter().map(|known| known.name).collect()
+fn option_names(section: &str) -> Vec<&'static str> {
+    let names = OPTIONS.iter().map(|known| known.name);
+    names.filter(|name| is_option(section, name)).collect()
+}
+
+/// Whether it may be said of what the section's dialect has.
+#[cfg(feature = "hierachain-history")]
+fn is_option(section: &str, name: &str) -> bool {
+    section != HIERACHAIN || name.starts_with("history_")
+}
+
+#[cfg(not(feature = "hierachain-history"))]
+const fn is_option(_: &str, _: &str) -> bool {
+    true
 }
 
 /// One table of the list.
 #[derive(Debug)]
 pub(crate) struct ChannelRecord {
+    /// The table in which the list stands.
+    pub(crate) section: &'static str,
     pub(crate) options: ChannelOptions,
     pub(crate) origin: Origin,
 }
@@ -115,20 +136,20 @@ impl ChannelRecord {
 }
 
 impl File<'_> {
-    pub(super) fn read_channels(&mut self, value: &Item) {
+    pub(super) fn read_channels(&mut self, section: &'static str, value: &Item) {
         let (Toml::Tables(items) | Toml::Array(items)) = &value.value else {
-            let message = format!("there may be several: write [[{SECTION}.{CHANNELS}]]");
+            let message = format!("there may be several: write [[{section}.{CHANNELS}]]");
             return self.problem(value.at, message);
         };
         for item in items {
-            self.read_channels_of_a_name(item);
+            self.read_channels_of_a_name(section, item);
         }
     }
 
-    fn read_channels_of_a_name(&mut self, item: &Item) {
+    fn read_channels_of_a_name(&mut self, section: &'static str, item: &Item) {
         let Toml::Table(table) = &item.value else {
             let message =
-                format!("`{CHANNELS}` is a list of tables: write [[{SECTION}.{CHANNELS}]]");
+                format!("`{CHANNELS}` is a list of tables: write [[{section}.{CHANNELS}]]");
             return self.problem(item.at, message);
         };
         let Some(names) = self.string(item.at, table, MATCH) else {
@@ -144,11 +165,19 @@ impl File<'_> {
                 continue;
             }
             let Some(known) = OPTIONS.iter().find(|known| known.name == key.name) else {
-                let place = format!(" in [[{SECTION}.{CHANNELS}]]");
-                let known = [&[MATCH], &option_names()[..]].concat();
+                let place = format!(" in [[{section}.{CHANNELS}]]");
+                let known = [&[MATCH], &option_names(section)[..]].concat();
                 let message = unknown("key", &key.name, &known, &place);
                 return self.problem(key.at, message);
             };
+            if !is_option(section, known.name) {
+                let names = option_names(section).join(", ");
+                let message = format!(
+                    "`{}` says nothing of chains: it is one of {names} here",
+                    known.name
+                );
+                return self.problem(key.at, message);
+            }
             match Value::from_toml(known.kind, known.name, &value.value) {
                 Ok(said) if (known.set)(&mut options, &said) => {}
                 Ok(_) => {
@@ -159,7 +188,7 @@ impl File<'_> {
             }
         }
         if options == ChannelOptions::of(&options.names) {
-            let names = option_names().join(", ");
+            let names = option_names(section).join(", ");
             let message =
                 format!("nothing is said of these channels: one of {names} is missing here");
             return self.problem(item.at, message);
@@ -168,10 +197,14 @@ impl File<'_> {
             return self.problem(item.at, why.to_owned());
         }
         let origin = self.origin(item.at);
-        if let Some(earlier) = self.channels_called(&options.names) {
+        if let Some(earlier) = self.channels_called(section, &options.names) {
             let message = format!("`{MATCH}` = {:?} stands at {earlier} too", options.names);
             return self.problem(names_at, message);
         }
-        self.add_channels(ChannelRecord { options, origin });
+        self.add_channels(ChannelRecord {
+            section,
+            options,
+            origin,
+        });
     }
 }

@@ -225,6 +225,9 @@ pub(crate) fn missing_feature_of(section: &str, name: &str) -> Option<&'static s
         ("apigw", _) if !cfg!(feature = "apigw") => Some("apigw"),
         ("tokens", _) if !cfg!(feature = "jwt") => Some("jwt"),
         ("jsonrpc", _) if !cfg!(feature = "jsonrpc") => Some("jsonrpc"),
+        ("hierachain", "channels") if !cfg!(feature = "hierachain-history") => {
+            Some("hierachain-history")
+        }
         ("", "history_path" | "history_sync_ms" | "history_disk_bytes_max")
             if !cfg!(feature = "history-log") =>
         {

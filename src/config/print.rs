@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::Config;
 use super::build::{globals, values, written};
-use super::channels::{CHANNELS, SECTION as CHANNELS_SECTION};
+use super::channels::{CHANNELS, SECTIONS as CHANNELS_SECTIONS};
 use super::dialects::{CONTROL, MAIN, SECTIONS, TAPR};
 use super::permissions::KEY;
 use super::record::{Origin, Record, origin_of};
@@ -60,8 +60,8 @@ pub(super) fn print(config: &Config) -> String {
                 );
             }
         }
-        if section == CHANNELS_SECTION {
-            for channels in &record.channels {
+        if CHANNELS_SECTIONS.contains(&section) {
+            for channels in record.channels.iter().filter(|c| c.section == section) {
                 _ = write!(out, "\n[[{section}.{CHANNELS}]]\n");
                 for (name, value) in channels.entries() {
                     entry(&mut out, name, &value, &channels.origin);

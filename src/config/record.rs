@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::channels::{CHANNELS, ChannelRecord, SECTION as CHANNELS_SECTION};
+use super::channels::{CHANNELS, ChannelRecord, SECTIONS as CHANNELS_SECTIONS};
 use super::dialects::{Dialect, MAIN, SECTIONS, missing_feature_of};
 use super::document::{Item, Key, Table, Toml};
 use super::permissions::{KEY, KeyRecord};
@@ -393,9 +393,9 @@ impl File<'_> {
     }
 
     /// Where options for channels of these names stand already.
-    pub(super) fn channels_called(&self, names: &str) -> Option<Origin> {
+    pub(super) fn channels_called(&self, section: &str, names: &str) -> Option<Origin> {
         let mut all = self.record.channels.iter();
-        let same = all.find(|known| known.options.names == names);
+        let same = all.find(|known| known.section == section && known.options.names == names);
         same.map(|known| known.origin.clone())
     }
 
@@ -421,8 +421,8 @@ impl File<'_> {
 
     fn read_section(&mut self, section: &'static str, table: &Table) {
         for (key, value) in table.entries() {
-            if (section, key.name.as_str()) == (CHANNELS_SECTION, CHANNELS) {
-                self.read_channels(value);
+            if key.name == CHANNELS && CHANNELS_SECTIONS.contains(&section) {
+                self.read_channels(section, value);
                 continue;
             }
             self.read_setting(section, key, value);
@@ -437,7 +437,7 @@ impl File<'_> {
             if section.is_empty() {
                 names.extend(TABLES);
                 names.extend(LISTS);
-            } else if section == CHANNELS_SECTION {
+            } else if CHANNELS_SECTIONS.contains(&section) {
                 names.push(CHANNELS);
             }
             let place = if section.is_empty() {
@@ -587,9 +587,10 @@ impl File<'_> {
                 let mut names = names_of(&all);
                 names.extend(ROUTE_NAMES);
                 let place = format!(" in a route of dialect {:?}", dialect.name());
-                let message = if name == CHANNELS && dialect == Dialect::PubSub {
+                let section = dialect.section();
+                let message = if name == CHANNELS && CHANNELS_SECTIONS.contains(&section) {
                     format!(
-                        "the routes of pubsub share their channels: write [[{CHANNELS_SECTION}.{CHANNELS}]]"
+                        "the routes of {section} share their channels: write [[{section}.{CHANNELS}]]"
                     )
                 } else {
                     unknown("key", name, &names, &place)

@@ -106,6 +106,21 @@ fn mistakes_have_a_place_and_a_way_out() {
             "[[pubsub.channels]]\nmatch = \"a*\"\npresence = 1\n",
             "FILE:3:12: `presence` wants true or false, this is a number",
         ),
+        #[cfg(not(feature = "hierachain-history"))]
+        (
+            "[[hierachain.channels]]\nmatch = \"sc\"\nhistory_messages_max = 1\n",
+            "FILE:1:14: \"channels\" in [hierachain] is not in this build: `cargo build --release --features hierachain-history` has it",
+        ),
+        #[cfg(feature = "hierachain-history")]
+        (
+            "[[hierachain.channels]]\nmatch = \"sc\"\nslow = \"latest\"\n",
+            "FILE:3:1: `slow` says nothing of chains: it is one of history_messages_max, history_bytes_max, history_ms_max, history_durable here",
+        ),
+        #[cfg(feature = "hierachain-history")]
+        (
+            "[[hierachain.channels]]\nmatch = \"s\\u001Fc\"\nhistory_messages_max = 1\n",
+            "FILE:2:9: `match`: no channel has control characters in its name",
+        ),
         #[cfg(not(feature = "presence"))]
         (
             "[[pubsub.channels]]\nmatch = \"a*\"\npresence = true\n",
@@ -472,6 +487,9 @@ fn print_config_can_be_read_again() {
         "dialect = \"chat\"",
         "dialect = \"echo\"\nretype_utf8 = true",
     );
+    #[cfg(feature = "hierachain-history")]
+    let text = text
+        + "[[hierachain.channels]]\nmatch = \"sc*\"\nhistory_messages_max = 10\nhistory_durable = false\n";
     let file = TempFile::new("first.toml", &text);
     let first = run(&mut dunlin(&["--config", file.as_str(), "--print-config"]));
     assert_eq!(first.code, Some(0), "{first:?}");
