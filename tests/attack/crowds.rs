@@ -176,6 +176,7 @@ fn standing_still(arena: &mut Arena) -> String {
     let count = arena.pick(50, 1000);
     let time = arena.pick(Duration::from_secs(2), Duration::from_secs(10));
     let (_, alone) = broadcast(&address, &control, arena.pick(time / 4, time / 2));
+    let beside = beside_readers(arena, count, arena.pick(time / 4, time / 2));
     let mut still = crowd(&address, "/ch/news", count);
     arena.attackers = count as u64;
     // They share their frames: together they hold little more than one of them.
@@ -204,11 +205,27 @@ fn standing_still(arena: &mut Arena) -> String {
     arena.expect(known, || codes(&ends));
     format!(
         "{count} stood still while 1 MB/s was published, then read: {}; {HEALTHY} healthy ones: {published} \
-         publications each, p99 {:.1} ms (without them {:.1})",
+         publications each, p99 {:.1} ms (beside as many who read {:.1}, alone {:.1})",
         codes(&ends),
         p99(&heard) as f64 / 1000.0,
+        p99(&beside) as f64 / 1000.0,
         p99(&alone) as f64 / 1000.0,
     )
+}
+
+/// What the healthy ones hear beside a crowd that is healthy too.
+fn beside_readers(arena: &Arena, count: usize, time: Duration) -> Vec<Heard> {
+    let (address, control) = (arena.main(), arena.dunlin.control.clone());
+    let readers = crowd(&address, "/ch/news", count);
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (readers, enough) = (&readers, &enough);
+        let reader = scope.spawn(move || drain(readers, enough));
+        let (_, heard) = broadcast(&address, &control, time);
+        enough.store(true, Ordering::Relaxed);
+        _ = reader.join();
+        heard
+    })
 }
 
 /// Publications in one write, as many as the receive buffer takes: one read is thousands of them.
