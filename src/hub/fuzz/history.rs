@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::follow::Joined;
+#[cfg(feature = "filters")]
+use super::super::publish::Label;
 use super::super::{ChannelOptions, Context, Hub, HubLimits, Position, SessionLimits, Start};
+#[cfg(feature = "filters")]
+use super::super::{Filter, Tags};
 use super::Bytes;
 use crate::random::Random;
 use crate::time::Now;
@@ -12,7 +16,7 @@ use crate::ws::{CloseCode, FrameHeader, Message, OpCode};
 
 /// Oracle: what each session gets of a channel follows what it got before, by the links of its envelopes and by a list
 /// of all that was ever published, unless a marker stands between; nothing comes twice; who reads on has it all; rings
-/// hold no more than they may.
+/// hold no more than they may. With the feature `filters` some want some of it: then what they do not want is nowhere missing.
 ///
 /// Bytes 0 to 5 are the limits, the rest are deeds.
 pub fn history(data: &[u8]) {
@@ -50,6 +54,8 @@ struct Reader {
     has_envelopes: bool,
     /// It listens to all channels by a pattern, whether it is subscribed to them or not.
     hears_all: bool,
+    /// What it wants of them all: see [`is_wanted`].
+    wish: u8,
     /// The newest it got of each channel.
     newest: HashMap<&'static str, u32>,
     /// Where it stands in each channel it is subscribed to.
@@ -135,6 +141,10 @@ impl Drive {
             if has_envelopes {
                 self.hub.want_envelopes(index);
             }
+            #[cfg(feature = "filters")]
+            let wish = self.filter(index, how / 2 % 4);
+            #[cfg(not(feature = "filters"))]
+            let wish = 0;
             #[cfg(feature = "wildcards")]
             let hears_all = how >= 200 && {
                 let space = Context::new(&mut self.hub, 0, None).space();
@@ -146,10 +156,27 @@ impl Drive {
             let reader = Reader {
                 has_envelopes,
                 hears_all,
+                wish,
                 ..Reader::default()
             };
             self.readers.insert(index, reader);
         }
+    }
+
+    /// Answers what it wants: everything, if there is no room for a filter.
+    #[cfg(feature = "filters")]
+    fn filter(&mut self, index: u32, wish: u8) -> u8 {
+        let any = Filter::default();
+        let filter = match wish {
+            0 => return 0,
+            1 => any.types(["a"]),
+            2 => any.tags(["y"]),
+            _ => any.types(["a", "b"]).and_then(|any| any.tags(["q", "x"])),
+        };
+        let filter = filter.expect("these are words");
+        let space = Context::new(&mut self.hub, 0, None).space();
+        let is_taken = self.hub.filter(index, space, filter).is_ok();
+        wish * u8::from(is_taken)
     }
 
     fn subscribe(&mut self, index: u32, channel: &'static str, bytes: &mut Bytes<'_>) {
@@ -254,7 +281,18 @@ impl Drive {
         let text = format!("{channel} {} {}", self.number, ".".repeat(padding));
         let space = Context::new(&mut self.hub, 0, None).space();
         let message = Message::Text(&text);
-        let Ok(published) = self.hub.publish(space, &[channel], message, None) else {
+        #[cfg(feature = "filters")]
+        let published = {
+            let (event, tags) = label_of(self.number);
+            let tags = Tags::new(tags.iter().copied()).unwrap_or_default();
+            let tags = Some(&tags);
+            let label = Label { event, tags };
+            self.hub
+                .publish_event(space, &[channel], label, message, None)
+        };
+        #[cfg(not(feature = "filters"))]
+        let published = self.hub.publish(space, &[channel], message, None);
+        let Ok(published) = published else {
             return;
         };
         let position = published.position;
@@ -346,6 +384,7 @@ impl Drive {
             let channel = words.next().expect("a channel's name stands in front");
             let number = words.next().and_then(|number| number.parse().ok());
             let number: u32 = number.expect("and a number behind it");
+            assert!(is_wanted(reader.wish, number), "{body:.40}");
             let is_named = reader.hears_all && reader.has_envelopes;
             assert_eq!(named.as_deref(), is_named.then_some(channel), "{body:.40}");
             let known = CHANNELS.into_iter().find(|name| *name == channel);
@@ -370,13 +409,12 @@ impl Drive {
             if let Some((said, previous)) = links {
                 assert_eq!(said, position, "an envelope says where it stands");
                 let before = at.checked_sub(1).map(|at| all[at].0);
+                let before = before.filter(|_| reader.wish == 0);
                 assert_eq!(previous, before, "and what it follows");
             }
-            let follows = if at == 0 {
-                stand.at.epoch == position.epoch && stand.at.offset == 0
-            } else {
-                stand.at == all[at - 1].0
-            };
+            let follows = unread(all, stand.at)
+                .and_then(|from| all.get(from..at))
+                .is_some_and(|between| !between.iter().any(|one| wants(reader.wish, one)));
             let is_newer = stand.at.epoch != position.epoch || stand.at.offset < position.offset;
             assert!(
                 follows || stand.after_gap && is_newer,
@@ -433,10 +471,12 @@ impl Drive {
         for (index, reader) in &self.readers {
             assert!(self.hub.outbox_is_empty(*index) && !self.hub.follows(*index));
             for (channel, stand) in reader.stands.iter().filter(|_| !reader.is_closed) {
-                let head = self.published.get(channel).and_then(|all| all.last());
-                let (at, has_head) = (stand.at, head.is_some_and(|(head, _)| *head == stand.at));
+                let all = self.published.get(channel).map_or(&[][..], Vec::as_slice);
+                let at = stand.at;
+                let rest = unread(all, at).and_then(|from| all.get(from..));
+                let has_all = rest.is_some_and(|rest| !rest.iter().any(|o| wants(reader.wish, o)));
                 let is_new = at.offset == 0 || stand.after_gap;
-                assert!(has_head || is_new, "{channel}: {at} and not {head:?}");
+                assert!(has_all || is_new, "{channel}: {at} and not {rest:?}");
             }
         }
         let readers: Vec<u32> = self.readers.keys().copied().collect();
@@ -454,6 +494,44 @@ impl Drive {
         );
         assert_eq!(left, (0, 0, 0));
     }
+}
+
+/// What each sixth publication is called, and how it is tagged.
+fn label_of(number: u32) -> (Option<&'static str>, &'static [&'static str]) {
+    match number % 6 {
+        0 => (None, &[]),
+        1 => (Some("a"), &[]),
+        2 => (Some("b"), &["x"]),
+        3 => (Some("a"), &["x", "y"]),
+        4 => (None, &["y"]),
+        _ => (Some("c"), &["z"]),
+    }
+}
+
+/// Whether the filter of that number lets a publication through.
+fn is_wanted(wish: u8, number: u32) -> bool {
+    let (event, tags) = label_of(number);
+    match wish {
+        0 => true,
+        1 => event == Some("a"),
+        2 => tags.contains(&"y"),
+        _ => matches!(event, Some("a" | "b")) && tags.contains(&"x"),
+    }
+}
+
+fn wants(wish: u8, (_, text): &(Position, String)) -> bool {
+    let number = text
+        .split(' ')
+        .nth(1)
+        .and_then(|number| number.parse().ok());
+    is_wanted(wish, number.expect("a number stands behind the name"))
+}
+
+/// The first of all publications of this life that lies behind a position; `None`: it is none of this life.
+fn unread(all: &[(Position, String)], at: Position) -> Option<usize> {
+    let is_beginning = at.offset == 0 && all.first().is_some_and(|(p, _)| p.epoch == at.epoch);
+    let known = all.iter().position(|(position, _)| *position == at);
+    known.map(|known| known + 1).or(is_beginning.then_some(0))
 }
 
 /// Of a life that never was.
