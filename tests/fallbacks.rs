@@ -334,3 +334,50 @@ fn curl_and_a_websocket_hear_every_channel_of_a_pattern() {
     drop(socket);
     dunlin.stop();
 }
+
+/// All of one URL again, where it is asked for some of what is said.
+#[test]
+#[cfg(feature = "filters")]
+fn curl_hears_what_it_has_asked_for() {
+    let (dunlin, _folder) = served(SETTINGS);
+    let mut lines = curl(&dunlin, "/ch/log?types=goal,card", &[]);
+    let events = ["-H", "Accept: text/event-stream"];
+    let mut events = curl(&dunlin, "/ch/log?tags=red", &events);
+    let mut json = curl(&dunlin, "/ch/log?positions&types=goal&tags=blue", &[]);
+    let mut poll = curl(&dunlin, "/ch/log?poll&types=end", &[]);
+    has_subscribers(&dunlin, "log", 4);
+    let say = |event, tags, text: &str| {
+        let headers = [("X-EventSource-Event", event), ("X-Tags", tags)];
+        publish_with(&dunlin, "log", text.as_bytes(), &headers)
+    };
+    assert_eq!(say("goal", "red, blue", "1:0"), 3);
+    assert_eq!(say("card", "red", "yellow"), 2);
+    assert_eq!(say("goal", "red", "2:0"), 2);
+    assert_eq!(publish(&dunlin, "log", "who knows"), 0);
+    assert_eq!(say("offside", "green", "no"), 0);
+    assert_eq!(say("goal", "blue", "3:0"), 2);
+    // The poll may have had its time by now.
+    assert!(say("end", "red", "over") >= 1);
+    poll.end();
+    for text in ["1:0", "yellow", "2:0", "3:0"] {
+        assert_eq!(lines.line("").trim_end(), text);
+    }
+    for text in ["1:0", "yellow", "2:0", "over"] {
+        assert_eq!(events.line("data: "), format!("data: {text}"));
+    }
+    assert!(json.line("{").contains("\"type\":\"subscribed\""));
+    for text in ["1:0", "3:0"] {
+        let line = json.line("{");
+        assert!(
+            line.ends_with(&format!("\"event\":\"goal\",\"text\":\"{text}\"}}")),
+            "{line}"
+        );
+        assert!(!line.contains("previous"), "{line}");
+    }
+    let kept = curl(&dunlin, "/ch/log?poll=0&rewind=all&tags=blue", &[]).success();
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["messages"].as_array().unwrap().len(), 2, "{kept}");
+    let refused = curl(&dunlin, "/ch/log?types=", &[]).success();
+    assert!(refused.contains("`types`: "), "{refused}");
+    dunlin.stop();
+}

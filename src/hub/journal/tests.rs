@@ -340,3 +340,37 @@ fn a_new_life_of_a_channel_follows_an_old_one_in_the_log() {
         Some(false)
     );
 }
+
+/// The log does not say what publications were called, so nobody knows whether one was wanted.
+#[cfg(feature = "filters")]
+#[test]
+fn who_filters_is_told_of_what_a_restart_has_made_nameless() {
+    use crate::hub::Filter;
+
+    let (all, log) = lived();
+    let kept = all
+        .iter()
+        .filter(|(channel, ..)| *channel == "news")
+        .count();
+    let mut hub = restarted(&log, 2, 10, HubLimits::default());
+    publish(&mut hub, "news", "new");
+    let space = Context::new(&mut hub, 0, None).space();
+    let session = hub.open(0, 0);
+    let goals = Filter::default().types(["goal"]).unwrap();
+    assert_eq!(hub.filter(session, space, goals), Ok(()));
+    hub.subscribe_from(session, space, "news", Start::All)
+        .unwrap();
+    let mut gaps = Vec::new();
+    while hub.follows(session) {
+        hub.feed(session);
+        hub.place_gap_marker(session, |missed| {
+            gaps.push(missed);
+            Some("gap".into())
+        });
+        let waiting = hub.outbox_bytes(session);
+        hub.outbox_advance(session, waiting);
+        hub.check_invariants();
+    }
+    // And what came since the restart had no name, as everybody knows.
+    assert_eq!(gaps, [Some(kept as u32)]);
+}
