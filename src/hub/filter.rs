@@ -326,7 +326,8 @@ impl Context<'_> {
     /// When the memory budget is used up; then everything is as before.
     ///
     /// ```
-    /// use dunlin::hub::{Context, Filter, Handler, Message, Request, Upgrade};
+    /// use dunlin::hub::Filter;
+    /// use dunlin::{Context, Handler, Message, Request, Upgrade};
     ///
     /// struct Goals;
     ///
