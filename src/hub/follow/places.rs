@@ -157,8 +157,31 @@ impl Hub {
         }
         self.end_following(index, Some(channel));
         let joined = self.begin_at(index, channel, start.unwrap_or(Start::Now))?;
-        self.histories.placed.begin(index, channel, joined.position);
-        Some(joined)
+        let placed = &mut self.histories.placed;
+        placed.begin(index, channel, joined.position);
+        // What it has by another channel it is not given again, and it is not told that it stands in front of that.
+        let position = self.pass_what_it_had(index, channel);
+        Some(Joined {
+            position: position.unwrap_or(joined.position),
+            ..joined
+        })
+    }
+
+    /// A session passes what comes next in a channel that it follows, as long as it has that by others. Answers where it
+    /// stands then.
+    fn pass_what_it_had(&mut self, index: u32, channel: u32) -> Option<Position> {
+        let is_it = |f: &Following| f.channel == channel && f.missed == 0;
+        let at = self.followed.get(&index)?.iter().position(is_it)?;
+        loop {
+            let followed = self.followed.get(&index)?;
+            let after = followed.get(at)?.after;
+            let next = self.channels.get(channel)?.ring.as_ref()?.next(after);
+            let had = self.elsewhere(index, followed, channel, after);
+            let Some((_, position)) = next.filter(|_| matches!(had, Elsewhere::Had)) else {
+                return Some(after);
+            };
+            self.followed.get_mut(&index)?.get_mut(at)?.after = position;
+        }
     }
 
     /// Where one stands who follows these channels.
