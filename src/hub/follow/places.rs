@@ -384,6 +384,7 @@ impl Hub {
         let Some(channel) = self.channels.get(id).filter(|c| c.head != after) else {
             return false;
         };
+        let space = channel.space;
         let next = channel.ring.as_ref().and_then(|ring| ring.next(after));
         let Some((frame, position)) = next else {
             let found = channel.find(Start::Position(after), self.ring_ms());
@@ -393,6 +394,7 @@ impl Hub {
         match self.elsewhere(index, followed, id, after) {
             Elsewhere::Ahead => return false,
             Elsewhere::Had => {}
+            Elsewhere::No if self.is_filtered_out(index, space, frame) => {}
             Elsewhere::No => {
                 let len = self.frames.len_of(frame);
                 if !self.has_room_for_more(index) || !self.fits_behind(index, len) {
