@@ -4,7 +4,9 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `worker.rs` | [`Worker`]: what is ready, what is due, what was ordered |
+//! | `worker.rs` | [`Worker`]: the turn, what is ready, what has ended |
+//! | `arrivals.rs` | how connections come |
+//! | `orders.rs` | what handlers asked for while they were called |
 //! | `ready.rs` | who is ready, and who waits for whom |
 //! | `connection.rs` | the states of a connection |
 //! | `requests.rs` | HTTP requests, routing, the opening handshake |
@@ -36,6 +38,7 @@
 mod access;
 mod addresses;
 mod admission;
+mod arrivals;
 mod bucket;
 mod calls;
 mod connection;
@@ -51,6 +54,7 @@ mod lines;
 mod links;
 mod memory;
 mod open;
+mod orders;
 mod polls;
 #[cfg(feature = "presence")]
 mod presence;

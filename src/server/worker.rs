@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use slab::Slab;
 
 use super::addresses::Addresses;
-use super::calls::{Calls, Queued};
+use super::calls::Calls;
 use super::connection::{Connection, Fate, Http, Phase, Stage};
 use super::drain::Drain;
 use super::links::Dials;
@@ -28,9 +28,9 @@ use super::ready::ReadyQueue;
 use super::router::{On, RouteError, Router};
 use super::settings::{RouteSettings, WorkerSettings};
 use super::transport::Transport;
-use super::wheel::{Entry, Tick, Wheel, tick_after, tick_at};
+use super::wheel::{Entry, Tick, Wheel, tick_at};
 use crate::http::{EncodeOptions, Response};
-use crate::hub::{ConnId, Context, Effect, Handler, Hub, Peer, Ticket};
+use crate::hub::{ConnId, Handler, Hub, Ticket};
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
@@ -78,7 +78,7 @@ pub(crate) struct Core {
     pub(crate) now: Now,
     /// The `Date` header and the second it was made for.
     date: (u64, String),
-    generation: u32,
+    pub(super) generation: u32,
 }
 
 pub(crate) struct Route {
@@ -177,103 +177,6 @@ impl<T: Transport> Worker<T> {
             calls: false,
         });
         Ok(())
-    }
-
-    /// The key that the next accepted connection will have.
-    pub fn next_key(&self) -> usize {
-        self.connections.vacant_key()
-    }
-
-    /// Takes a new connection that came through listener number `listener`. One that is over a limit is
-    /// taken too, to be told so (503 or 429) and closed.
-    pub fn accept(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
-        self.accept_as(transport, listener, peer, now, false)
-    }
-
-    /// As [`accept`](Self::accept), for a connection that carries JSON values, one after the other, instead of HTTP.
-    /// It belongs to the listener's route at `/`, whose handler's `on_open` comes first: there is no request. One that
-    /// is over a limit is dropped.
-    pub fn accept_values(&mut self, transport: T, listener: u16, peer: Peer, now: Now) -> usize {
-        self.accept_as(transport, listener, peer, now, true)
-    }
-
-    fn accept_as(
-        &mut self,
-        transport: T,
-        listener: u16,
-        peer: Peer,
-        now: Now,
-        is_values: bool,
-    ) -> usize {
-        self.core.set_time(now);
-        self.core.hub.metrics.connections_total += 1;
-        let trusted = self.core.settings.proxies.trusts(peer);
-        let (account, over) = self.core.addresses.arrive(peer, trusted, now.ms);
-        let clients = self.clients();
-        let mut http = Http::new(peer, listener, tick_at(now.ms));
-        let (introduction, stranger) = self.core.introduces_itself(listener, peer);
-        if introduction {
-            http.stage = Stage::Proxy;
-        }
-        let key = self.insert(transport, account, Phase::Http(Box::new(http)), now);
-        if stranger {
-            self.remove(key as u32);
-            return key;
-        }
-        let refusal = self.core.refusal_at_accept(peer, clients, over);
-        if is_values {
-            if let Some(refusal) = &refusal {
-                self.core.hub.metrics.refuse(refusal.reason);
-            }
-            if refusal.is_some() || !self.open_values(key as u32, listener) {
-                self.remove(key as u32);
-                return key;
-            }
-            self.settle(key as u32, Fate::Keep);
-            return key;
-        }
-        if let Some(refusal) = refusal
-            && let Some(connection) = self.connections.get_mut(key)
-        {
-            if let Phase::Http(http) = &mut connection.phase {
-                self.core.refuse_unread(http, refusal);
-            }
-            if self.core.write_http(connection) == Fate::Drop {
-                self.remove(key as u32);
-                return key;
-            }
-            self.core.account(&mut connection.phase);
-        }
-        self.rearm(key as u32);
-        key
-    }
-
-    pub(super) fn insert(&mut self, transport: T, account: u32, phase: Phase, now: Now) -> usize {
-        self.core.set_time(now);
-        self.core.generation = self.core.generation.wrapping_add(1);
-        self.connections.insert(Connection {
-            transport,
-            generation: self.core.generation,
-            armed: 0,
-            life: tick_at(now.ms),
-            account,
-            readable: false,
-            writable: true,
-            ended: false,
-            queued: false,
-            phase,
-        })
-    }
-
-    /// Connections that came from outside.
-    pub fn clients(&self) -> usize {
-        self.connections.len() - self.core.calls.made() - self.core.dials.made
-    }
-
-    /// Whether the worker holds so many refused connections beside its limit that the next one is better
-    /// left in the kernel's queue.
-    pub fn is_overfull(&self) -> bool {
-        self.clients() >= self.core.settings.connections_max + REFUSALS_AT_ONCE
     }
 
     /// The transport of connection `key` has become readable or writable; `ended`: the peer has ended its
@@ -400,94 +303,6 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Closes, effects and late answers. Carrying one out may give rise to more: a bounded number of
-    /// rounds now, the rest next turn.
-    pub(super) fn carry_out_orders(&mut self) {
-        for _ in 0..ORDER_ROUNDS {
-            if !self.core.hub.has_orders() {
-                return;
-            }
-            for order in self.core.hub.take_close_orders() {
-                if !self.core.hub.order_is_current(&order) {
-                    continue;
-                }
-                let Some(link) = self.core.hub.link(order.session) else {
-                    continue;
-                };
-                let Some(connection) = self.connections.get_mut(link as usize) else {
-                    continue;
-                };
-                let fate = self
-                    .core
-                    .close(connection, order.code, &order.reason, false);
-                self.settle(link, fate);
-            }
-            self.carry_out_grants();
-            #[cfg(feature = "presence")]
-            self.core.tell_presence();
-            for session in self.core.hub.take_drained() {
-                self.core.tell_drained(session);
-            }
-            for (session, link) in self.core.hub.take_suspects() {
-                if let Some(connection) = self.connections.get_mut(link as usize) {
-                    let fate = self.core.judge(connection, link, session);
-                    self.settle(link, fate);
-                }
-            }
-            for effect in self.core.hub.take_effects() {
-                match effect {
-                    Effect::Call {
-                        ticket,
-                        route,
-                        session,
-                        call,
-                        apart,
-                        now,
-                    } => {
-                        self.core.routes[route as usize].calls = true;
-                        self.core.calls.push(Queued {
-                            ticket,
-                            route,
-                            session,
-                            until_ms: now.then(|| self.core.now.ms + call.timeout_ms),
-                            call,
-                            apart,
-                            tries: Default::default(),
-                        });
-                    }
-                    Effect::Dial { link, route, dial } => self.core.dial(link, route, dial),
-                    Effect::Timer {
-                        ticket,
-                        after_ms,
-                        route,
-                        session,
-                    } => {
-                        let due = tick_after(self.core.now.ms + after_ms);
-                        let timer = self.core.timers.insert(Timer {
-                            due,
-                            ticket,
-                            route,
-                            session,
-                        });
-                        self.core.wheel.insert(due, timer as Entry | TIMER);
-                    }
-                }
-            }
-            for (ticket, response) in self.core.hub.take_answers() {
-                let Some((key, generation)) = self.core.waiting.remove(&ticket) else {
-                    continue;
-                };
-                let Some(connection) = self.connections.get_mut(key as usize) else {
-                    continue;
-                };
-                if connection.generation == generation {
-                    let fate = self.core.answer_late(connection, key, ticket, response);
-                    self.settle(key, fate);
-                }
-            }
-        }
-    }
-
     /// After a connection was worked on: drop it, or make sure that somebody will look at it again.
     #[inline]
     pub(crate) fn settle(&mut self, key: u32, fate: Fate) {
@@ -590,25 +405,10 @@ impl<T: Transport> Worker<T> {
     }
 }
 
-/// Connections over the limit that are being told so at the same time.
-const REFUSALS_AT_ONCE: usize = 32;
-/// How often orders that arise from orders are carried out in one turn.
-const ORDER_ROUNDS: usize = 4;
-
 impl Core {
     pub(super) fn set_time(&mut self, now: Now) {
         self.now = now;
         self.hub.now = now;
-    }
-
-    /// Nothing waits for a session any more, and its handler has asked for that.
-    fn tell_drained(&mut self, session: u32) {
-        if let Some(route) = self.hub.route_of(session)
-            && let Some(entry) = self.routes.get_mut(route as usize)
-        {
-            let mut cx = Context::new(&mut self.hub, route, Some(session));
-            entry.handler.on_drained(&mut cx);
-        }
     }
 
     /// Keeps a line for the log.
