@@ -445,7 +445,8 @@ pub fn check_channel_name(name: &str) -> Result<(), NameError> {
 /// Whether a name has a segment (they are cut at dots) that is `*` or `>`: where patterns are known (feature `wildcards`) it
 /// stands for other names, and is none itself.
 pub fn is_pattern(name: &str) -> bool {
-    name.split('.').any(|segment| matches!(segment, "*" | ">"))
+    let mut segments = name.as_bytes().split(|byte| *byte == b'.');
+    segments.any(|segment| matches!(segment, b"*" | b">"))
 }
 
 /// Why a channel name is refused.

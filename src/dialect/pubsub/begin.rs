@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::CHANNEL;
 use super::wanted::{Wanted, wanted};
+use super::{CHANNEL, patterns};
 use crate::dialect::begin;
 use crate::dialect::members::push_string;
-use crate::hub::{Context, Joined, Position, Request, Start, Stream, is_pattern};
+use crate::hub::{Context, Joined, Position, Request, Start, Stream};
 use crate::token::Action;
 
 /// Where a subscriber wants to begin, as its query says.
@@ -29,7 +29,7 @@ impl Begin {
         let wanted = comes_back.then(|| wanted(request));
         let polls = matches!(wanted, Some(Wanted::Stream(Stream::Poll { .. })));
         // Of a pattern no position is given out.
-        let has_positions = !request.param(CHANNEL).is_some_and(is_pattern);
+        let has_positions = !request.param(CHANNEL).is_some_and(patterns::is_one);
         if comes_back
             && has_positions
             && let Some(seen) = last_seen(request)
@@ -71,7 +71,7 @@ impl Begin {
     /// Whether it is told where it stands, so that it can go on from there. Without a history a poll begins anew each
     /// time: its channel may end with its answer, and every position would be one of another life.
     pub(super) fn has_cursor(&self, cx: &Context<'_>, channel: &str) -> bool {
-        !is_pattern(channel) && (!self.polls || cx.keeps(channel))
+        !patterns::is_one(channel) && (!self.polls || cx.keeps(channel))
     }
 
     /// Where to begin, for one who may do what it may.

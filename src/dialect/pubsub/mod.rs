@@ -317,12 +317,7 @@ impl Handler for PubSub {
             let why = "name the channel to subscribe to in the path";
             return Upgrade::refuse(400, why);
         };
-        if let Err(why) = check_channel_name(channel) {
-            return Upgrade::refuse(400, &why.to_string());
-        }
-        if is_pattern(channel)
-            && let Err(why) = patterns::check(request, channel)
-        {
+        if let Err(why) = check_name(request, channel) {
             return Upgrade::refuse(400, &why);
         }
         let is_stream = cx.is_stream();
@@ -456,12 +451,7 @@ impl PubSub {
         if let Some(refusal) = only(request, &["GET", "HEAD", "POST"]) {
             return refusal.into();
         }
-        if let Err(why) = check_channel_name(channel) {
-            return bad_request(cx, &why.to_string()).into();
-        }
-        if is_pattern(channel)
-            && let Err(why) = patterns::check(request, channel)
-        {
+        if let Err(why) = check_name(request, channel) {
             return bad_request(cx, &why).into();
         }
         if request.method() == "POST" {
@@ -513,7 +503,7 @@ struct Seat {
 
 /// Whether the options of a channel let this session subscribe (`subscribe`).
 fn admit(cx: &mut Context<'_>, channel: &str) -> Result<(), Response> {
-    if is_pattern(channel) {
+    if patterns::is_one(channel) {
         return patterns::admit(cx, channel);
     }
     let (status, why) = match cx.channel_options(channel).subscribe {
@@ -539,7 +529,7 @@ fn not_admitted(cx: &mut Context<'_>, status: u16, why: &str) -> Response {
 /// Whether what subscribers of a channel say is published there (`publish`).
 fn clients_publish(cx: &Context<'_>, channel: &str, options: &PubSubOptions) -> bool {
     let said = cx.channel_options(channel).publish;
-    said.unwrap_or(options.clients_publish) && !is_pattern(channel)
+    said.unwrap_or(options.clients_publish) && !patterns::is_one(channel)
 }
 
 /// Subscribes to a channel, and answers what came of it; or to a pattern.
@@ -548,7 +538,7 @@ fn enter(
     channel: &str,
     begin: Begin,
 ) -> Result<Option<Joined>, SubscribeError> {
-    if is_pattern(channel) {
+    if patterns::is_one(channel) {
         patterns::join(cx, channel, begin).map(|()| None)
     } else {
         join(cx, channel, begin).map(Some)
@@ -567,7 +557,7 @@ fn join(cx: &mut Context<'_>, channel: &str, begin: Begin) -> Result<Joined, Sub
 
 /// Whether the session, or the request, may do all of that.
 fn permit_all(cx: &mut Context<'_>, actions: &[Action], channel: &str) -> Result<(), Response> {
-    let permit = if is_pattern(channel) {
+    let permit = if patterns::is_one(channel) {
         patterns::permit
     } else {
         permit
@@ -575,6 +565,15 @@ fn permit_all(cx: &mut Context<'_>, actions: &[Action], channel: &str) -> Result
     actions
         .iter()
         .try_for_each(|action| permit(cx, *action, channel))
+}
+
+/// Checks the name that a request is about.
+fn check_name(request: &Request<'_>, name: &str) -> Result<(), String> {
+    check_channel_name(name).map_err(|why| why.to_string())?;
+    match is_pattern(name) {
+        true => patterns::check(request, name),
+        false => Ok(()),
+    }
 }
 
 /// Checks the name of a channel to publish to.

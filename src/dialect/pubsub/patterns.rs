@@ -17,8 +17,13 @@ use super::{Begin, Who};
 use crate::dialect::members::push_string;
 use crate::dialect::permits::forbidden;
 use crate::http::Response;
-use crate::hub::{Context, NameError, Request, SubscribeError, check_pattern};
+use crate::hub::{Context, NameError, Request, SubscribeError, check_pattern, is_pattern};
 use crate::token::Action;
+
+/// Whether a name is a pattern.
+pub(super) fn is_one(name: &str) -> bool {
+    is_pattern(name)
+}
 
 /// Whether a request makes sense with a pattern.
 ///
