@@ -9,7 +9,9 @@
 //! | `call.rs` | HTTP requests to an application |
 //! | `link.rs` | connections that a handler keeps to another server |
 //! | `program.rs` | links whose other end is a process (feature `process`) |
-//! | `context.rs` | what a handler may do |
+//! | `context.rs`, `context/` | what a handler may do |
+//! | `orders.rs` | what handlers asked for, until the worker takes it |
+//! | `limits.rs` | limits and their defaults |
 //! | `session.rs` | [`ConnId`], the application's view of an open WebSocket |
 //! | `channel.rs` | names → channels, subscriptions with swap-remove on both sides |
 //! | `presence.rs` | who is in a channel (feature `presence`) |
@@ -64,10 +66,12 @@ mod history;
 mod incoming;
 #[cfg(feature = "history-log")]
 mod journal;
+mod limits;
 mod link;
 mod listing;
 mod locals;
 mod options;
+mod orders;
 mod outbox;
 mod outboxes;
 #[cfg(feature = "wildcards")]
@@ -107,11 +111,13 @@ pub use history::{History, Kept, Start};
 pub use incoming::{Incoming, Received};
 #[cfg(feature = "history-log")]
 pub(crate) use journal::{Batch, Restored};
+pub use limits::{HubLimits, SessionLimits};
 pub(crate) use link::Links;
 pub use link::{Dial, LinkEnd, LinkEvent, LinkId, LinkTarget};
 pub use listing::{ChannelView, SLOTS_PER_PAGE, SessionFilter, SessionView};
 pub use locals::Locals;
 pub use options::{ChannelOptions, Who};
+pub(crate) use orders::{CallLoad, CloseOrder};
 #[cfg(feature = "wildcards")]
 pub use patterns::{PATTERN_SEGMENTS_MAX, check_pattern};
 pub use position::{NoPosition, Position};
@@ -144,70 +150,6 @@ use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::time::Now;
 use crate::token::Gate;
-use crate::ws::CloseCode;
-
-/// Limits of one route's sessions, as far as the hub enforces them.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// Most bytes that may wait in one outbox.
-    pub outbox_bytes_max: usize,
-    /// Bytes that may wait no longer than `outbox_soft_ms`.
-    pub outbox_soft_bytes: usize,
-    /// How long an outbox may stay above its soft limit, in milliseconds.
-    pub outbox_soft_ms: u64,
-    /// Most frames that may wait in one outbox.
-    pub outbox_frames_max: usize,
-    /// What happens beyond, for replies and for channels that have no policy of their own.
-    pub slow: SlowPolicy,
-    /// Most channels one session may be subscribed to.
-    pub subscriptions_max: usize,
-    /// Bad messages (not JSON, unknown command) a session may send per minute: at most 254, or 0 for any number.
-    pub bad_messages_per_minute: u32,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self {
-            outbox_bytes_max: 1 << 20,
-            outbox_soft_bytes: 256 << 10,
-            outbox_soft_ms: 10_000,
-            outbox_frames_max: 1024,
-            slow: SlowPolicy::Close,
-            subscriptions_max: 128,
-            bad_messages_per_minute: 20,
-        }
-    }
-}
-
-/// Limits of the whole hub.
-#[derive(Debug, Clone, Copy)]
-pub struct HubLimits {
-    /// Most channels. Those that only keep publications give way to those with a subscriber.
-    pub channels_max: usize,
-    /// Most bytes that peers may make the server keep, all together: queued frames (a shared one counts once), windows
-    /// of clients that compress, bodies of calls, what waits for links, unfinished messages and requests, answers that are
-    /// not read.
-    pub memory_budget_bytes: usize,
-    /// Most bytes of what channels keep, all together. It counts into the memory budget, and gives way to all else there.
-    pub history_budget_bytes: usize,
-    /// How long a user may be without a connection before it has left a channel that keeps who is in, in milliseconds.
-    /// 5,000: a page that is loaded anew, or a network that changes.
-    pub presence_grace_ms: u64,
-    /// Most users that may be about to leave, all channels together: those beyond leave at once.
-    pub presence_leaving_max: usize,
-}
-
-impl Default for HubLimits {
-    fn default() -> Self {
-        Self {
-            channels_max: 100_000,
-            memory_budget_bytes: 64 << 20,
-            history_budget_bytes: 16 << 20,
-            presence_grace_ms: 5_000,
-            presence_leaving_max: 10_000,
-        }
-    }
-}
 
 /// Sessions, channels and queued frames of one worker.
 #[derive(Debug)]
@@ -269,13 +211,6 @@ pub struct Hub {
     pub(crate) random: Random,
 }
 
-/// Frames that one turn may queue before it stops reading.
-const TURN_FRAMES_MAX: usize = 1024;
-/// Bytes likewise.
-const TURN_BYTES_MAX: usize = 1 << 20;
-/// Deliveries likewise: a few milliseconds of them. Frames alone say nothing where each has thousands of subscribers.
-const TURN_DELIVERIES_MAX: usize = 64 << 10;
-
 #[derive(Debug)]
 struct RouteEntry {
     limits: SessionLimits,
@@ -287,37 +222,6 @@ struct RouteEntry {
     sessions: u32,
     /// It had a session once.
     was_used: bool,
-}
-
-/// How many calls there are, and how many bytes their bodies have.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct CallLoad {
-    pub(crate) count: usize,
-    pub(crate) bytes: usize,
-    /// All calls ever asked for.
-    pub(crate) asked: u64,
-}
-
-impl CallLoad {
-    pub(crate) fn note_asked(&mut self, body_bytes: usize) {
-        self.count += 1;
-        self.bytes += body_bytes;
-        self.asked += 1;
-    }
-
-    pub(crate) fn note_ended(&mut self, body_bytes: usize) {
-        self.count -= 1;
-        self.bytes -= body_bytes;
-    }
-}
-
-/// A close that somebody decided while a turn was under way; the worker carries it out.
-#[derive(Debug)]
-pub(crate) struct CloseOrder {
-    pub(crate) session: u32,
-    pub(crate) generation: u32,
-    pub(crate) code: CloseCode,
-    pub(crate) reason: Box<str>,
 }
 
 impl Hub {
@@ -569,79 +473,6 @@ impl Hub {
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
-    }
-
-    /// Takes the effects that handlers asked for since the last call.
-    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
-    }
-
-    pub(crate) fn has_orders(&self) -> bool {
-        !(self.effects.is_empty()
-            && self.answers.is_empty()
-            && self.closing.is_empty()
-            && self.drained.is_empty()
-            && self.suspects.is_empty())
-            || self.grants.has_orders()
-            || self.channels.presences.has_orders()
-    }
-
-    /// Takes the answers to requests that handlers had put off.
-    pub(crate) fn take_answers(&mut self) -> Vec<(Ticket, Response)> {
-        std::mem::take(&mut self.answers)
-    }
-
-    /// A turn begins.
-    pub(crate) fn begin_turn(&mut self) {
-        (self.turn_frames, self.turn_bytes, self.turn_deliveries) = (0, 0, 0);
-    }
-
-    /// This turn has queued so much that it is time to write: what is read now waits for the next one.
-    pub(crate) fn turn_is_full(&self) -> bool {
-        self.turn_frames >= TURN_FRAMES_MAX
-            || self.turn_bytes >= TURN_BYTES_MAX
-            || self.turn_deliveries >= TURN_DELIVERIES_MAX
-    }
-
-    /// Takes the sessions that have gone beyond a limit of their outbox, and the server's keys of their
-    /// connections.
-    pub(crate) fn take_suspects(&mut self) -> Vec<(u32, u32)> {
-        let mut suspects = std::mem::take(&mut self.suspects);
-        suspects.retain_mut(|(index, other)| {
-            let session = self.sessions.get(*index as usize);
-            let session = session.filter(|s| s.generation == *other && s.is_open());
-            *other = session.map_or(0, |s| s.link);
-            session.is_some()
-        });
-        suspects
-    }
-
-    /// Takes the sessions that have drained, as far as they are still open. One for which something waits again (it may
-    /// be a reply that was gathered at the time) goes on being awaited.
-    pub(crate) fn take_drained(&mut self) -> Vec<u32> {
-        let mut drained = std::mem::take(&mut self.drained);
-        drained.retain(|(index, generation)| {
-            let session = self.sessions.get(*index as usize);
-            let session = session.filter(|s| s.generation == *generation && s.is_open());
-            let waits = session.is_some_and(|session| !session.waits.is_nothing());
-            if waits {
-                self.awaited.insert(*index);
-            }
-            session.is_some() && !waits
-        });
-        drained.into_iter().map(|(index, _)| index).collect()
-    }
-
-    /// Takes the closes that were decided since the last call.
-    pub(crate) fn take_close_orders(&mut self) -> Vec<CloseOrder> {
-        std::mem::take(&mut self.closing)
-    }
-
-    /// Whether the order still means the session it was given for.
-    pub(crate) fn order_is_current(&self, order: &CloseOrder) -> bool {
-        self.sessions
-            .get(order.session as usize)
-            .is_some_and(|s| s.generation == order.generation)
     }
 
     /// Sweeps the hub's invariants; the simulated world calls it after every step.
