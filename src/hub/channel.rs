@@ -355,7 +355,12 @@ impl Channels {
         self.gone = 0;
         self.slab.shrink_to_fit();
         for names in &mut self.by_name {
-            names.shrink_to(names.len() * 2);
+            *names = HashMap::new();
+        }
+        for (id, channel) in &self.slab {
+            if let Some(names) = self.by_name.get_mut(channel.space.0 as usize) {
+                names.insert(channel.name.clone(), id as u32);
+            }
         }
     }
 
