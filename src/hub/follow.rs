@@ -299,6 +299,12 @@ impl Hub {
             let mut own = subscriptions.iter().map(|s| s.channel);
             own.find(|id| channels.get(*id).is_some_and(|c| c.head.epoch == epoch))
         };
+        // A gap marker would be taken on the way.
+        let (front, back) = outbox.ids();
+        let mut waiting = front.iter().chain(back);
+        if !waiting.any(|id| channel_of(*id).is_some()) {
+            return false;
+        }
         let mut taken = Vec::new();
         outbox.drop_oldest_while(
             frames,
