@@ -5,12 +5,16 @@
 //! record    mark u32   length u32   CRC-32 of the length and what follows, begun with the seed
 //!           kind u8   opcode u8   bytes of space u16   bytes of name u16   tag before u32
 //!           epoch u32   offset u64   tag u32   time u64 (ms since 1970)   space   name   payload
+//! kind 3    … space   name   bytes of event u16   bytes of tags u16   event   tags   payload
 //! ```
 //!
 //! All numbers are little-endian. **A reader trusts nothing**: a record counts if its mark, its length and its checksum
 //! agree and its names are text; whatever lies between two of them is skipped, and counted. Mark and seed are drawn anew by
 //! each process that writes, so that nobody can publish a message with a record inside that is found when what is
 //! around it was spoiled. A kind that is not known is skipped too: it is a later version's.
+//!
+//! A publication that is called nothing is of kind 1, as all were before they could be called anything; one that has an event's
+//! name or tags is of kind 3. 65,535 bytes of event are none. Who knows no kind 3 skips it as if it were missing.
 //!
 //! What is missing in a log shows by itself: each publication names its predecessor, and only what links is a history.
 
@@ -20,6 +24,8 @@ pub mod fuzz;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+use std::num::TryFromIntError;
 
 use crc32fast::Hasher;
 
@@ -36,6 +42,11 @@ const OFFSET_MAX: u64 = i64::MAX as u64;
 
 const PUBLICATION: u8 = 1;
 const HEAD: u8 = 2;
+const CALLED: u8 = 3;
+/// What stands in front of what a publication is called.
+const CALLED_BYTES: usize = 4;
+/// In the place of the length of an event's name: it has none, which is another thing than an empty one.
+const NO_EVENT: u16 = u16::MAX;
 
 /// What one process writes in front of its records and begins their checksums with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +94,10 @@ pub enum Said<'a> {
         tag_before: u32,
         /// It is text, which was checked.
         is_text: bool,
+        /// What it is called.
+        event: Option<&'a str>,
+        /// How it is tagged: words with a comma between; empty: it is not.
+        tags: &'a str,
         /// What it says.
         payload: &'a [u8],
     },
@@ -112,15 +127,27 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Appends it. One that cannot be written (no name is so long, no payload so large) is left out: `false`.
     pub fn append_to(&self, out: &mut Vec<u8>, salt: Salt) -> bool {
-        let (kind, opcode, tag_before, payload) = match self.said {
+        let (kind, opcode, tag_before, called, payload) = match self.said {
             Said::Publication {
                 tag_before,
                 is_text,
+                event,
+                tags,
                 payload,
-            } => (PUBLICATION, 2 - u8::from(is_text), tag_before, payload),
-            Said::Head => (HEAD, 0, 0, &[][..]),
+            } => {
+                let Ok(called) = Called::of(event, tags) else {
+                    return false;
+                };
+                let kind = called.as_ref().map_or(PUBLICATION, |_| CALLED);
+                (kind, 2 - u8::from(is_text), tag_before, called, payload)
+            }
+            Said::Head => (HEAD, 0, 0, None, &[][..]),
         };
-        let length = FIXED_BYTES + self.space.len() + self.channel.len() + payload.len();
+        let beside = FIXED_BYTES
+            + self.space.len()
+            + self.channel.len()
+            + called.as_ref().map_or(0, Called::bytes);
+        let length = beside + payload.len();
         let (Ok(space), Ok(name), Ok(length)) = (
             u16::try_from(self.space.len()),
             u16::try_from(self.channel.len()),
@@ -129,7 +156,7 @@ impl Record<'_> {
             return false;
         };
         let length = length.to_le_bytes();
-        out.reserve(RECORD_HEADER_BYTES + FIXED_BYTES + self.space.len() + self.channel.len());
+        out.reserve(RECORD_HEADER_BYTES + beside);
         out.extend_from_slice(&salt.mark);
         out.extend_from_slice(&length);
         let sum_at = out.len();
@@ -145,12 +172,82 @@ impl Record<'_> {
         out.extend_from_slice(&self.unix_ms.to_le_bytes());
         out.extend_from_slice(self.space.as_bytes());
         out.extend_from_slice(self.channel.as_bytes());
+        if let Some(called) = called {
+            called.append_to(out);
+        }
         out.extend_from_slice(payload);
         let sum = salt.checksum(&[&length, out.get(body_at..).unwrap_or_default()]);
         if let Some(place) = out.get_mut(sum_at..body_at) {
             place.copy_from_slice(&sum.to_le_bytes());
         }
         true
+    }
+}
+
+/// What a publication is called that is called anything.
+struct Called<'a> {
+    event: Option<&'a str>,
+    event_bytes: u16,
+    tags: &'a str,
+    tags_bytes: u16,
+}
+
+impl<'a> Called<'a> {
+    /// `None`: it is called nothing.
+    ///
+    /// # Errors
+    /// A name is too long.
+    fn of(event: Option<&'a str>, tags: &'a str) -> Result<Option<Self>, TryFromIntError> {
+        if event.is_none() && tags.is_empty() {
+            return Ok(None);
+        }
+        let event_bytes = match event {
+            // The longest length stands for none.
+            Some(event) => u16::try_from(event.len() + 1)? - 1,
+            None => NO_EVENT,
+        };
+        Ok(Some(Self {
+            event,
+            event_bytes,
+            tags,
+            tags_bytes: tags.len().try_into()?,
+        }))
+    }
+
+    fn bytes(&self) -> usize {
+        CALLED_BYTES + self.event.map_or(0, str::len) + self.tags.len()
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.event_bytes.to_le_bytes());
+        out.extend_from_slice(&self.tags_bytes.to_le_bytes());
+        out.extend_from_slice(self.event.unwrap_or_default().as_bytes());
+        out.extend_from_slice(self.tags.as_bytes());
+    }
+
+    /// What stands in front of a payload, and the payload.
+    fn parse(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (event_bytes, rest) = bytes.split_first_chunk()?;
+        let (tags_bytes, rest) = rest.split_first_chunk()?;
+        let event_bytes = u16::from_le_bytes(*event_bytes);
+        let tags_bytes = u16::from_le_bytes(*tags_bytes);
+        let (event, rest) = match event_bytes {
+            NO_EVENT => (None, rest),
+            length => {
+                let (event, rest) = rest.split_at_checked(length.into())?;
+                (Some(std::str::from_utf8(event).ok()?), rest)
+            }
+        };
+        let (tags, payload) = rest.split_at_checked(tags_bytes.into())?;
+        let called = Self {
+            event,
+            event_bytes,
+            tags: std::str::from_utf8(tags).ok()?,
+            tags_bytes,
+        };
+        // What is called nothing is of another kind.
+        let is_called = event.is_some() || !tags.is_empty();
+        is_called.then_some((called, payload))
     }
 }
 
@@ -259,13 +356,22 @@ fn parse(body: &[u8]) -> Option<Record<'_>> {
     let short = |at: usize| Some(u16::from_le_bytes(fixed.get(at..at + 2)?.try_into().ok()?));
     let long = |at: usize| Some(u64::from_le_bytes(fixed.get(at..at + 8)?.try_into().ok()?));
     let (space, rest) = rest.split_at_checked(short(2)?.into())?;
-    let (channel, payload) = rest.split_at_checked(short(4)?.into())?;
+    let (channel, rest) = rest.split_at_checked(short(4)?.into())?;
+    let (event, tags, payload) = match fixed[0] {
+        CALLED => {
+            let (called, payload) = Called::parse(rest)?;
+            (called.event, called.tags, payload)
+        }
+        _ => (None, "", rest),
+    };
     let tag_before = word(&fixed[6..])?;
     let offset = long(14)?;
     let said = match (fixed[0], fixed[1]) {
-        (PUBLICATION, opcode @ 1..=2) => Said::Publication {
+        (PUBLICATION | CALLED, opcode @ 1..=2) => Said::Publication {
             tag_before,
             is_text: opcode == 1,
+            event,
+            tags,
             payload,
         },
         (HEAD, 0) if payload.is_empty() && tag_before == 0 => Said::Head,

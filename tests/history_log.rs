@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dunlin::net::{Client, Received, http_request};
 
-use support::{Dunlin, Folder, eventually};
+use support::{Child, Dunlin, Folder, eventually};
 
 /// A folder with a configuration and a place for the log.
 struct Place {
@@ -44,8 +44,17 @@ impl Place {
 
 /// Publishes; answers where that stands, if there was an answer.
 fn try_publish(control: &str, channel: &str, body: &str) -> Option<String> {
+    try_publish_with(control, channel, &[], body)
+}
+
+fn try_publish_with(
+    control: &str,
+    channel: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Option<String> {
     let url = format!("http://{control}/ch/{channel}");
-    let answer = http_request("POST", &url, &[], body.as_bytes()).ok()?;
+    let answer = http_request("POST", &url, headers, body.as_bytes()).ok()?;
     assert_eq!(answer.status, 200);
     let text = String::from_utf8(answer.body).unwrap();
     let (_, rest) = text.split_once("\"position\":\"")?;
@@ -54,6 +63,29 @@ fn try_publish(control: &str, channel: &str, body: &str) -> Option<String> {
 
 fn publish(dunlin: &Dunlin, channel: &str, body: &str) -> String {
     try_publish(&dunlin.control, channel, body).unwrap()
+}
+
+fn publish_with(dunlin: &Dunlin, channel: &str, headers: &[(&str, &str)], body: &str) -> String {
+    try_publish_with(&dunlin.control, channel, headers, body).unwrap()
+}
+
+/// What curl reads of a channel as server-sent events up to one that says `last`: each as its event and what it says.
+fn events(dunlin: &Dunlin, target: &str, header: &str, last: &str) -> Vec<String> {
+    let mut command = Command::new("curl");
+    command
+        .args([
+            "-sSN",
+            "--max-time",
+            "60",
+            "-H",
+            "Accept: text/event-stream",
+        ])
+        .args(["-H", header])
+        .arg(format!("http://{}/ch/{target}", dunlin.main));
+    let mut curl = Child::start(&mut command);
+    curl.line(&format!("data: {last}"));
+    let of_event = |line: &&String| line.starts_with("event:") || line.starts_with("data:");
+    curl.seen.iter().filter(of_event).cloned().collect()
 }
 
 /// What a subscriber gets who comes back with a position, up to `last`, which must come.
@@ -81,6 +113,14 @@ fn read(dunlin: &Dunlin, channel: &str, query: &str, last: &str) -> Vec<String> 
             return got;
         }
     }
+}
+
+/// The texts of what a reader of envelopes with this query gets, up to `last`.
+#[cfg(feature = "filters")]
+fn texts(dunlin: &Dunlin, query: &str, last: &str) -> Vec<String> {
+    let got = read(dunlin, "news", query, last);
+    assert!(!got.iter().any(|text| is_gap(text)), "{got:?}");
+    got
 }
 
 fn is_gap(text: &str) -> bool {
@@ -118,6 +158,86 @@ fn a_restart_keeps_epoch_and_history() {
         ["m3", "m4", "m5"]
     );
     third.stop();
+}
+
+#[test]
+fn what_publications_are_called_comes_back_with_them() {
+    let place = Place::new("");
+    let mut server = place.start();
+    let first = publish(&server, "news", "who knows");
+    publish_with(&server, "news", &[("X-EventSource-Event", "goal")], "1:0");
+    publish_with(&server, "news", &[("X-EventSource-Event", "été")], "warm");
+    publish(&server, "news", "m4");
+    let since = format!("Last-Event-ID: {first}");
+    let mut expected = vec![
+        "event: goal",
+        "data: 1:0",
+        "event: été",
+        "data: warm",
+        "data: m4",
+    ];
+    server.stop();
+    server = place.start();
+    assert_eq!(events(&server, "news", &since, "m4"), expected);
+    let envelopes = read(&server, "news", &format!("since={first}"), "m4");
+    let goal = ",\"event\":\"goal\",\"text\":\"1:0\"}";
+    assert_eq!(envelopes, ["1:0", "warm", "m4"]);
+    let poll = format!("http://{}/ch/news?poll=0&since={first}", server.main);
+    let poll = http_request("GET", &poll, &[], b"").unwrap();
+    let poll = String::from_utf8(poll.body).unwrap();
+    assert!(poll.contains(goal), "{poll}");
+    // And killed, when it was written.
+    publish_with(&server, "news", &[("X-EventSource-Event", "again")], "m5");
+    eventually("the log is written", || {
+        let files = std::fs::read_dir(place.log()).unwrap();
+        let mut logs = files.filter_map(|file| std::fs::read(file.unwrap().path()).ok());
+        let is_in = |log: Vec<u8>| log.windows(7).any(|part| part == b"againm5");
+        logs.any(is_in).then_some(())
+    });
+    server.child.signal("KILL");
+    server.child.end();
+    server = place.start();
+    expected.extend(["event: again", "data: m5"]);
+    assert_eq!(events(&server, "news", &since, "m5"), expected);
+    server.stop();
+}
+
+/// Who wants some of what a channel says gets that of what was said before a restart too, by name and by tag, and is told
+/// of no gap.
+#[cfg(feature = "filters")]
+#[test]
+fn readers_with_a_filter_get_what_matches_of_before_a_restart() {
+    let place = Place::new("");
+    let before = place.start();
+    let first = publish(&before, "news", "who knows");
+    for (event, tags, text) in [
+        ("goal", "home, final", "1:0"),
+        ("card", "final", "yellow"),
+        ("goal", "away", "1:1"),
+    ] {
+        let headers = [("X-EventSource-Event", event), ("X-Tags", tags)];
+        publish_with(&before, "news", &headers, text);
+    }
+    publish_with(&before, "news", &[("X-Tags", "home")], "tea");
+    before.stop();
+    let after = place.start();
+    let headers = [("X-EventSource-Event", "goal"), ("X-Tags", "home,final")];
+    publish_with(&after, "news", &headers, "2:1");
+    let since = format!("Last-Event-ID: {first}");
+    let goals = ["1:0", "1:1", "2:1"].map(|text| ["event: goal".into(), format!("data: {text}")]);
+    assert_eq!(
+        events(&after, "news?types=goal", &since, "2:1"),
+        goals.concat()
+    );
+    for (query, expected) in [
+        ("tags=home", &["1:0", "tea", "2:1"][..]),
+        ("tags=final", &["1:0", "yellow", "2:1"]),
+        ("types=goal&tags=away,final", &["1:0", "1:1", "2:1"]),
+    ] {
+        let query = format!("since={first}&{query}");
+        assert_eq!(texts(&after, &query, "2:1"), expected, "{query}");
+    }
+    after.stop();
 }
 
 #[test]

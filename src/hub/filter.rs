@@ -8,8 +8,7 @@
 //! ```text
 //!                       ┌── no filter, or it matches ──▶ queued, or given when the session has come so far
 //!   a publication ──────┤
-//!                       ├── it does not match ─────────▶ passed over
-//!                       └── nobody knows ──────────────▶ a gap: a log does not have what it was called
+//!                       └── it does not match ─────────▶ passed over
 //! ```
 //!
 //! Nobody who does not filter pays: the table is asked only while it has an entry, and only for sessions that have a mark.
@@ -138,6 +137,12 @@ impl Tags {
     pub(super) fn bytes(&self) -> usize {
         self.0.len()
     }
+
+    /// All of them, with a comma between.
+    #[cfg(feature = "history-log")]
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Filter {
@@ -244,36 +249,32 @@ impl Hub {
             && self
                 .filters
                 .of(index, space)
-                .is_some_and(|filter| self.frames.matches(frame, filter) == Some(false))
+                .is_some_and(|filter| !self.frames.matches(frame, filter))
     }
 
     /// A session stands behind this position of a channel. If what comes next is not for it: where it stands when it
-    /// has passed that over, and how many of those it should be told of, because nobody knows what they were called.
-    /// At most `left` are looked at.
+    /// has passed that over. At most `left` are looked at.
     pub(super) fn pass_over(
         &self,
         index: u32,
         channel: u32,
         after: Position,
         left: &mut usize,
-    ) -> Option<(Position, u32)> {
+    ) -> Option<Position> {
         if !self.has_filter(index) {
             return None;
         }
         let channel = self.channels.get(channel)?;
         let filter = self.filters.of(index, channel.space)?;
-        let (mut passed, mut unknown) = (None, 0);
+        let mut passed = None;
         for (frame, position) in channel.ring.as_ref()?.frames_after(after) {
-            let matches = self.frames.matches(frame, filter);
-            // A marker stands in the place of those it counts.
-            if *left == 0 || matches == Some(true) || matches.is_some() && unknown > 0 {
+            if *left == 0 || self.frames.matches(frame, filter) {
                 break;
             }
             *left -= 1;
-            unknown += u32::from(matches.is_none());
             passed = Some(position);
         }
-        Some((passed?, unknown))
+        passed
     }
 
     /// Up to where a session with a filter has seen everything that matches, and that is not to be told yet; `None`: it

@@ -208,10 +208,10 @@ impl Hub {
                 return false;
             }
             if !self.filters.is_empty()
-                && let Some((after, missed)) =
+                && let Some(after) =
                     self.pass_over(index, following.channel, following.after, &mut left)
             {
-                (following.after, following.missed) = (after, missed);
+                following.after = after;
                 if left == 0 {
                     self.mark_dirty(index);
                     return false;

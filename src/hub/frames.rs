@@ -42,9 +42,6 @@ struct Frame {
     /// And how it is tagged.
     #[cfg(feature = "filters")]
     tags: Tags,
-    /// It was read back from a log, which does not have either.
-    #[cfg(all(feature = "filters", feature = "history-log"))]
-    is_restored: bool,
     bytes: Vec<u8>,
     /// What follows behind `bytes`: another frame, shared with others that begin differently. Most have none.
     tail: FrameId,
@@ -72,8 +69,6 @@ impl Frames {
             event: None,
             #[cfg(feature = "filters")]
             tags: Tags::default(),
-            #[cfg(all(feature = "filters", feature = "history-log"))]
-            is_restored: false,
             bytes,
             tail: FrameId::NONE,
         };
@@ -134,24 +129,22 @@ impl Frames {
         self.slab.get(id.0 as usize)?.event.as_deref()
     }
 
-    /// It was published before a restart, and nobody knows what it was called.
-    #[cfg(all(feature = "filters", feature = "history-log"))]
-    pub(crate) fn note_restored(&mut self, id: FrameId) {
-        if let Some(frame) = self.slab.get_mut(id.0 as usize) {
-            frame.is_restored = true;
+    /// How a publication is tagged: words with a comma between.
+    #[cfg(feature = "history-log")]
+    pub(crate) fn tags(&self, id: FrameId) -> &str {
+        #[cfg(feature = "filters")]
+        if let Some(frame) = self.slab.get(id.0 as usize) {
+            return frame.tags.as_str();
         }
+        _ = id;
+        ""
     }
 
-    /// Whether a publication is wanted; `None`: nobody knows.
+    /// Whether a publication is wanted.
     #[cfg(feature = "filters")]
-    pub(crate) fn matches(&self, id: FrameId, filter: &Filter) -> Option<bool> {
-        let frame = self.slab.get(id.0 as usize)?;
-        let matches = filter.matches(frame.event.as_deref(), &frame.tags);
-        #[cfg(feature = "history-log")]
-        if frame.is_restored && !matches {
-            return None;
-        }
-        Some(matches)
+    pub(crate) fn matches(&self, id: FrameId, filter: &Filter) -> bool {
+        let frame = self.slab.get(id.0 as usize);
+        frame.is_none_or(|frame| filter.matches(frame.event.as_deref(), &frame.tags))
     }
 
     /// Its channel keeps it, and gives it again to those who stand at `previous`.
@@ -250,8 +243,6 @@ impl Frames {
             event: None,
             #[cfg(feature = "filters")]
             tags: Tags::default(),
-            #[cfg(all(feature = "filters", feature = "history-log"))]
-            is_restored: false,
             bytes,
             tail: FrameId::NONE,
         };

@@ -14,7 +14,10 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+#[cfg(feature = "filters")]
+use super::Tags;
 use super::encoding::message_in;
+use super::publish::Label;
 use super::{FrameId, Hub, Position};
 use crate::journal::{Record, Said, Salt};
 use crate::ws::{self, Message, OpCode};
@@ -127,6 +130,8 @@ impl Hub {
             said: Said::Publication {
                 tag_before: ring.head().tag,
                 is_text: opcode == OpCode::Text,
+                event: self.frames.event(frame),
+                tags: self.frames.tags(frame),
                 payload,
             },
         };
@@ -202,7 +207,11 @@ impl Hub {
         }
         let until = match record.said {
             Said::Publication {
-                is_text, payload, ..
+                is_text,
+                event,
+                tags,
+                payload,
+                ..
             } => {
                 let message = match std::str::from_utf8(payload) {
                     Ok(text) if is_text => Message::Text(text),
@@ -211,8 +220,7 @@ impl Hub {
                 let frame = self.frames.insert_publication(position.epoch, slow, |out| {
                     ws::encode_message(out, message, None);
                 });
-                #[cfg(feature = "filters")]
-                self.frames.note_restored(frame);
+                self.label_restored(frame, event, tags);
                 if is_given_again {
                     self.frames.note_kept(frame, previous);
                 }
@@ -234,6 +242,20 @@ impl Hub {
         } else {
             Restored::Anew(until)
         }
+    }
+
+    /// A publication that was read back is called what it was called before.
+    #[cfg(feature = "filters")]
+    fn label_restored(&mut self, frame: FrameId, event: Option<&str>, tags: &str) {
+        let tags = Tags::new(tags.split(',')).ok();
+        let tags = tags.as_ref();
+        self.frames.label(frame, Label { event, tags });
+    }
+
+    /// Nobody asks for tags in a build without filters. They stay where they are in the log, for one that has them.
+    #[cfg(not(feature = "filters"))]
+    fn label_restored(&mut self, frame: FrameId, event: Option<&str>, _tags: &str) {
+        self.frames.label(frame, Label::of(event));
     }
 
     /// Publications that are kept, all channels together.

@@ -31,7 +31,7 @@ impl Hub {
         _channel: u32,
         _after: Position,
         _left: &mut usize,
-    ) -> Option<(Position, u32)> {
+    ) -> Option<Position> {
         None
     }
 
