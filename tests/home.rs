@@ -24,8 +24,8 @@ struct Home {
     /// All of this life, oldest first, with what each says.
     all: Vec<(Position, String)>,
     beginning: Position,
-    /// Every position that was ever given, with what stands there.
-    ever: HashMap<Position, String>,
+    /// Every position that was ever given, with what stands there and what it is called.
+    ever: HashMap<Position, (String, Option<&'static str>)>,
     number: u32,
 }
 
@@ -61,12 +61,14 @@ impl Home {
             ..previous
         };
         let text = format!("m{}", self.number);
+        let event = [None, Some("goal"), Some("\u{e9}t\u{e9}")][chooser.below(3) as usize];
         self.all.push((position, text.clone()));
-        self.ever.insert(position, text.clone());
+        self.ever.insert(position, (text.clone(), event));
         Letter {
             position,
             previous,
             text,
+            event,
         }
     }
 }
@@ -77,6 +79,7 @@ struct Letter {
     position: Position,
     previous: Position,
     text: String,
+    event: Option<&'static str>,
 }
 
 /// A client that believes nothing.
@@ -87,6 +90,7 @@ struct Reader {
     /// It was told of a gap since.
     told: bool,
     got: u32,
+    named: u32,
     gaps: u32,
 }
 
@@ -117,11 +121,10 @@ impl Reader {
             }
             let previous = member(&text, "previous").map(|p| p.parse::<Position>().unwrap());
             let body = member(&text, "text").unwrap();
-            assert_eq!(
-                home.ever.get(&position),
-                Some(&body),
-                "it was published there"
-            );
+            let event = member(&text, "event");
+            let (said, called) = home.ever.get(&position).expect("it was published there");
+            assert_eq!((&body, event.as_deref()), (said, *called), "and is this");
+            self.named += u32::from(called.is_some());
             let links = match previous {
                 Some(previous) => self.stands == Some(previous),
                 None => self
@@ -148,6 +151,8 @@ fn member(json: &str, name: &str) -> Option<String> {
 #[derive(Default, Debug)]
 struct Summary {
     got: u32,
+    /// Of these, those that are called something.
+    named: u32,
     gaps: u32,
     repeated: u32,
     recovered: u64,
@@ -179,6 +184,7 @@ fn live(seed: u64) -> Summary {
             stands: None,
             told: false,
             got: 0,
+            named: 0,
             gaps: 0,
         })
         .collect();
@@ -271,6 +277,7 @@ fn live(seed: u64) -> Summary {
     }
     for reader in &readers {
         summary.got += reader.got;
+        summary.named += reader.named;
         summary.gaps += reader.gaps;
     }
     assert_eq!(home.previous(home.all.len() - 1), last.previous);
@@ -284,11 +291,8 @@ fn live(seed: u64) -> Summary {
 
 /// Answers whether it was known already.
 fn deliver(world: &mut World, letter: &Letter) -> bool {
-    let incoming = Incoming {
-        position: letter.position,
-        previous: letter.previous,
-        message: Message::Text(&letter.text),
-    };
+    let message = Message::Text(&letter.text);
+    let incoming = Incoming::of(letter.position, letter.previous, message).event(letter.event);
     world.publication("pubsub", "x", &incoming) == Ok(Received::Repeated)
 }
 
@@ -306,6 +310,7 @@ fn no_hole_without_a_word() {
         let one =
             one.unwrap_or_else(|_| panic!("seed {seed}: replay it with DUNLIN_HOME_SEED={seed}"));
         all.got += one.got;
+        all.named += one.named;
         all.gaps += one.gaps;
         all.repeated += one.repeated;
         all.recovered += one.recovered;
@@ -317,6 +322,7 @@ fn no_hole_without_a_word() {
         return;
     }
     assert!(all.got > 5_000 && all.gaps > 300 && all.repeated > 100);
+    assert!(all.named > all.got / 2 && all.named < all.got);
     assert!(all.recovered > 200 && all.not_recovered > 100 && all.fallen_back > 30);
 }
 
@@ -336,25 +342,74 @@ fn a_publication_that_is_no_successor_is_nobodys() {
         (at(1, 1), at(2, 2)),
         (at(1, u64::MAX), at(1, 0)),
     ] {
-        let message = Message::Text("x");
-        let incoming = Incoming {
-            position,
-            previous,
-            message,
-        };
+        let incoming = Incoming::of(position, previous, Message::Text("x"));
         let received = world.publication("pubsub", "x", &incoming);
         assert_eq!(received, Ok(Received::Malformed));
     }
     assert_eq!(world.refused("position_malformed"), 4);
     assert_eq!(reader.texts(), [""; 0]);
-    let incoming = Incoming {
-        position: at(1, 1),
-        previous: at(1, 0),
-        message: Message::Text("x"),
-    };
+    // Its name would be a line of its own in a stream, or the server's word.
+    let incoming = Incoming::of(at(1, 1), at(1, 0), Message::Text("x"));
+    let long = "e".repeat(65);
+    for event in ["", "a\nb", "\u{85}", "gap", "close", &long] {
+        let received = world.publication("pubsub", "x", &incoming.event(Some(event)));
+        assert_eq!(received, Ok(Received::Malformed), "{event:?}");
+    }
+    assert_eq!(world.refused("event_malformed"), 6);
+    assert_eq!(reader.texts(), [""; 0]);
     for (space, channel) in [("pubsub", "nobody"), ("no space", "x")] {
         let received = world.publication(space, channel, &incoming);
         assert_eq!(received, Ok(Received::Unheard));
     }
     world.check_idle();
+}
+
+/// Names and tags that another home gives are looked at as those are that are given here: live, and in what is kept.
+#[cfg(feature = "filters")]
+#[test]
+fn who_filters_gets_what_matches_of_another_home() {
+    use dunlin::hub::Tags;
+
+    let mut world = World::new(WorkerSettings::default());
+    world.route_with("/ch/{channel}", RouteSettings::default(), PubSub::default);
+    let mut live: Vec<(Client, &str)> = [("types=goal", "14"), ("tags=red", "12"), ("", "1234")]
+        .map(|(query, expected)| (world.connect(format!("/ch/x?{query}").as_str()), expected))
+        .into();
+    let at = |offset| Position {
+        epoch: 7,
+        offset,
+        tag: offset as u32,
+    };
+    for (n, event, words, receivers) in [
+        (1, Some("goal"), &["red"][..], 3),
+        (2, Some("card"), &["blue", "red"], 2),
+        (3, None, &["blue"], 1),
+        (4, Some("goal"), &[], 2),
+    ] {
+        let tags = Tags::new(words.iter().copied()).unwrap_or_default();
+        let text = n.to_string();
+        let incoming = Incoming::of(at(n), at(n - 1), Message::Text(&text));
+        let received = world.publication("pubsub", "x", &incoming.event(event).tags(&tags));
+        // The first of all is of another life than that in which the readers stand.
+        let expected = match n {
+            1 => Received::Gap(receivers),
+            _ => Received::Delivered(receivers),
+        };
+        assert_eq!(received, Ok(expected), "{n}");
+    }
+    for (client, expected) in &mut live {
+        let texts = client.texts();
+        assert!(texts[0].contains("\"type\":\"gap\""), "{texts:?}");
+        assert_eq!(texts[1..].concat(), *expected);
+    }
+    // Whoever comes later finds them in the ring.
+    for (query, expected) in [("tags=blue", "23"), ("types=goal&tags=red", "1")] {
+        let path = format!("/ch/x?rewind=all&{query}");
+        let texts = world.connect(path.as_str()).texts();
+        assert_eq!(texts.concat(), expected);
+    }
+    for (client, _) in &mut live {
+        client.reset();
+    }
+    world.check_invariants();
 }

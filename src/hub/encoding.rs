@@ -26,6 +26,8 @@ pub(super) mod places;
 #[cfg(feature = "deflate")]
 use deflating::Deflating;
 
+pub(crate) use events::check_event;
+
 use super::frames::{FrameId, Frames};
 use super::{Hub, Position};
 use crate::ws::{self, CloseCode, FrameHeader, Message, OpCode};

@@ -18,13 +18,25 @@
 //! say what each publication follows.
 
 use super::channel::Space;
+use super::encoding::check_event;
 use super::history::{Found, HistoryOptions, Ring, missed_between};
 use super::publish::{Label, Reach, check_internal_name};
 use super::{Hub, Position, PublishError};
 use crate::ws::{self, Message};
 
 /// A publication as its channel's home tells of it.
+///
+/// ```
+/// use dunlin::Message;
+/// use dunlin::hub::{Incoming, Position};
+///
+/// let previous = Position { epoch: 7, offset: 0, tag: 1 };
+/// let position = Position { offset: 1, tag: 2, ..previous };
+/// let goal = Incoming::of(position, previous, Message::Text("1:0")).event(Some("goal"));
+/// assert_eq!(goal.event, Some("goal"));
+/// ```
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Incoming<'a> {
     /// Where it stands.
     pub position: Position,
@@ -32,6 +44,46 @@ pub struct Incoming<'a> {
     pub previous: Position,
     /// What it says.
     pub message: Message<'a>,
+    /// What it is called, if it is called anything: 1 to 64 bytes without control characters, and neither `gap` nor `close`,
+    /// which the server says itself.
+    pub event: Option<&'a str>,
+    /// How it is tagged, if it is.
+    #[cfg(feature = "filters")]
+    pub tags: Option<&'a super::Tags>,
+}
+
+impl<'a> Incoming<'a> {
+    /// One that is called nothing.
+    pub fn of(position: Position, previous: Position, message: Message<'a>) -> Self {
+        Self {
+            position,
+            previous,
+            message,
+            event: None,
+            #[cfg(feature = "filters")]
+            tags: None,
+        }
+    }
+
+    /// As this one, called so.
+    pub fn event(self, event: Option<&'a str>) -> Self {
+        Self { event, ..self }
+    }
+
+    /// As this one, tagged so (feature `filters`).
+    #[cfg(feature = "filters")]
+    pub fn tags(self, tags: &'a super::Tags) -> Self {
+        let tags = Some(tags);
+        Self { tags, ..self }
+    }
+
+    fn label(&self) -> Label<'a> {
+        Label {
+            event: self.event,
+            #[cfg(feature = "filters")]
+            tags: self.tags,
+        }
+    }
 }
 
 /// What became of it.
@@ -44,7 +96,8 @@ pub enum Received {
     Repeated,
     /// It follows something else. So many sessions are told of the gap and get it.
     Gap(usize),
-    /// Its position is not the next one behind its predecessor's, in the same epoch. Nobody gets it.
+    /// Its position is not the next one behind its predecessor's, in the same epoch, or no publication may be called so.
+    /// Nobody gets it.
     Malformed,
     /// Nobody here listens to the channel, and nothing of it is kept.
     Unheard,
@@ -78,9 +131,16 @@ impl Hub {
             position,
             previous,
             message,
+            ..
         } = *incoming;
+        let label = incoming.label();
         if previous.checked_next(position.tag) != Some(position) {
             self.metrics.refuse("position_malformed");
+            return Ok(Received::Malformed);
+        }
+        // It would stand in a line of its own, in a stream of events.
+        if label.event.is_some_and(|event| check_event(event).is_err()) {
+            self.metrics.refuse("event_malformed");
             return Ok(Received::Malformed);
         }
         check_internal_name(name).map_err(PublishError::Name)?;
@@ -103,8 +163,7 @@ impl Hub {
             }
             // Nobody here knows what came before, so only who gets it can say whether something is missing.
             self.metrics.publications_total += 1;
-            let receivers =
-                self.publish_to_patterns(heard, Label::of(None), message, &to, &mut first);
+            let receivers = self.publish_to_patterns(heard, label, message, &to, &mut first);
             return Ok(Received::Delivered(receivers));
         };
         let Some(channel) = self.channels.get_mut(id) else {
@@ -136,6 +195,7 @@ impl Hub {
         let frame = self.frames.insert_publication(position.epoch, slow, |out| {
             ws::encode_message(out, message, None);
         });
+        self.frames.label(frame, label);
         if is_given_again {
             self.frames.note_kept(frame, previous);
         }
@@ -143,7 +203,7 @@ impl Hub {
         self.keep(id, frame);
         self.encoder.end_copies(&mut self.frames, frame);
         self.frames.discard(frame);
-        receivers += self.publish_to_patterns(heard, Label::of(None), message, &to, &mut first);
+        receivers += self.publish_to_patterns(heard, label, message, &to, &mut first);
         Ok(if links {
             Received::Delivered(receivers)
         } else {

@@ -95,6 +95,7 @@ mod waiting;
 pub use call::{Answered, Call, CallError, Target, TargetError};
 pub use channel::{NameError, Space, SubscribeError, check_channel_name, is_pattern};
 pub use context::Context;
+pub(crate) use encoding::check_event;
 #[cfg(feature = "filters")]
 pub use filter::{Filter, Tags, WordsError};
 pub use follow::Joined;

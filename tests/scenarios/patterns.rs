@@ -328,15 +328,16 @@ fn publications_of_another_home_reach_patterns() {
         tag: offset as u32,
     };
     for offset in [3, 5] {
-        let incoming = Incoming {
-            position: at(offset),
-            previous: at(offset - 1),
-            message: Message::Text("m"),
-        };
+        let incoming = Incoming::of(at(offset), at(offset - 1), Message::Text("m"))
+            .event((offset == 5).then_some("goal"));
         let received = world.publication("pubsub", "far.away", &incoming);
         assert_eq!(received, Ok(Received::Delivered(1)));
+        let (line, member) = match offset {
+            5 => ("event: goal\n", "\"event\":\"goal\","),
+            _ => ("", ""),
+        };
         let expected = format!(
-            "data: {{\"channel\":\"far.away\",\"position\":\"{}\",\"previous\":\"{}\",\"text\":\"m\"}}\n\n",
+            "{line}data: {{\"channel\":\"far.away\",\"position\":\"{}\",\"previous\":\"{}\",{member}\"text\":\"m\"}}\n\n",
             at(offset),
             at(offset - 1)
         );

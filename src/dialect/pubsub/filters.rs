@@ -12,10 +12,9 @@
 
 use serde_json::value::RawValue;
 
-use super::check_event;
 use crate::dialect::{members, unavailable};
 use crate::http::Response;
-use crate::hub::{Context, Filter, PublishError, Published, Request, Tags as Words};
+use crate::hub::{Context, Filter, PublishError, Published, Request, Tags as Words, check_event};
 use crate::ws::Message;
 
 /// Of a publication.

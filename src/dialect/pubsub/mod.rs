@@ -61,7 +61,7 @@ use crate::http::Response;
 use crate::hub::{
     Accept, CloseInfo, Context, Handler, Joined, Locals, NameError, Position, PublishError,
     Published, Reply, Request, Stream, SubscribeError, Upgrade, Who, check_channel_name,
-    is_pattern,
+    check_event, is_pattern,
 };
 #[cfg(feature = "presence")]
 use crate::hub::{Outcome, PresenceChange, Ticket};
@@ -603,24 +603,6 @@ fn event_of<'a>(request: &Request<'a>) -> Result<Option<&'a str>, &'static str> 
     let event = request.header("X-EventSource-Event");
     event.map_or(Ok(()), check_event).map(|()| event)
 }
-
-/// Whether a line of a stream of events can hold this name.
-fn check_event(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() || name.len() > EVENT_BYTES_MAX {
-        Err("the name of an event has 1 to 64 bytes")
-    } else if name.contains(char::is_control) {
-        Err("the name of an event has no control characters")
-    } else if OUR_EVENTS.contains(&name) {
-        Err("the server itself says `gap` and `close`: call the event something else")
-    } else {
-        Ok(())
-    }
-}
-
-/// What readers of events are told by the server, and by nobody else.
-const OUR_EVENTS: [&str; 2] = ["gap", "close"];
-/// The longest name of an event.
-const EVENT_BYTES_MAX: usize = 64;
 
 /// One `data` and where it goes.
 struct Publication<'a> {

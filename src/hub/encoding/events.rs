@@ -19,6 +19,24 @@ const BINARY: &str = "binary";
 pub(super) const GAP: &str = "gap";
 const CLOSE: &str = "close";
 
+/// What readers of events are told by the server, and by nobody else.
+const OURS: [&str; 2] = [GAP, CLOSE];
+/// The longest name of an event.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Whether a publication may be called so: a line of a stream can hold it, and it is none of the server's own.
+pub(crate) fn check_event(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        Err("the name of an event has 1 to 64 bytes")
+    } else if name.contains(char::is_control) {
+        Err("the name of an event has no control characters")
+    } else if OURS.contains(&name) {
+        Err("the server itself says `gap` and `close`: call the event something else")
+    } else {
+        Ok(())
+    }
+}
+
 /// Says nothing, but keeps proxies and clients from taking the stream for dead.
 pub(super) const COMMENT: &[u8] = b":\n\n";
 

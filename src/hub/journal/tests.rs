@@ -446,3 +446,46 @@ fn names_come_back_with_their_bytes() {
     assert_eq!(after.histories.bytes(), before.histories.bytes());
     assert_eq!(after.frames.bytes(), before.frames.bytes());
 }
+
+/// As those that are numbered here.
+#[test]
+fn what_another_home_calls_its_publications_comes_back_too() {
+    use crate::hub::{Incoming, Received};
+
+    let mut before = hub(1);
+    before.keep_journal(Salt::new(SALT));
+    let space = Context::new(&mut before, 0, None).space();
+    let first = Position {
+        epoch: 9,
+        offset: 1,
+        tag: 3,
+    };
+    let second = first.next(4);
+    let beginning = Position { offset: 0, ..first };
+    for (at, previous, event) in [(first, beginning, None), (second, first, Some("goal"))] {
+        let incoming = Incoming::of(at, previous, Message::Text("m")).event(event);
+        #[cfg(feature = "filters")]
+        let tags = Tags::new(["red"]).unwrap();
+        #[cfg(feature = "filters")]
+        let incoming = incoming.tags(&tags);
+        // Its ring began with another life.
+        let received = before.receive(space, "news", &incoming).unwrap();
+        let is_first = event.is_none();
+        assert_eq!(matches!(received, Received::Gap(0)), is_first);
+        before.check_invariants();
+    }
+    let log = segment(&[before.take_batch().unwrap()]);
+    let expected = read(&mut before, "news", Start::All);
+    let mut after = restarted(&log, 2, 10, HubLimits::default());
+    assert_eq!(read(&mut after, "news", Start::All), expected);
+    let tags = match cfg!(feature = "filters") {
+        true => "red",
+        false => "",
+    };
+    let said = expected.1.iter().map(|(_, text)| text.clone());
+    let described = [
+        described("m", None, tags),
+        described("m", Some("goal"), tags),
+    ];
+    assert!(said.eq(described));
+}

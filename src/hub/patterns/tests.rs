@@ -470,10 +470,9 @@ fn a_channel_that_lives_elsewhere_is_heard_by_patterns_too() {
         offset,
         tag,
     };
-    let incoming = |offset| Incoming {
-        position: at(offset, offset as u32),
-        previous: at(offset - 1, offset as u32 - 1),
-        message: Message::Text("m"),
+    let incoming = |offset| {
+        let previous = at(offset - 1, offset as u32 - 1);
+        Incoming::of(at(offset, offset as u32), previous, Message::Text("m"))
     };
     let receive = |hub: &mut Hub, offset| {
         let received = hub.receive(space, "a.b", &incoming(offset)).unwrap();
