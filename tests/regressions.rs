@@ -592,3 +592,19 @@ fn what_is_taken_back_is_not_given_again_before_there_is_room() {
     let got: Vec<usize> = slow.texts().iter().map(String::len).collect();
     assert_eq!(got, sizes);
 }
+
+#[test]
+fn a_close_frame_in_pieces_keeps_no_room() {
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/chat", Chat::default);
+    let mut slow = world.connect("/chat");
+    slow.stop_reading();
+    slow.window(1);
+    slow.send_text("big 200");
+    // Masked with zeros: 3999, cut behind its first byte. Our own close frame waits for its reader.
+    for piece in [&[0x88, 0x82, 0, 0, 0, 0, 0x0F][..], &[0x9F]] {
+        slow.send_bytes(piece);
+    }
+    assert_eq!(world.connections(), 1);
+    world.check_idle();
+}

@@ -184,6 +184,8 @@ impl Core {
                         self.hub
                             .push_close(open.session, ws::echo_code(code), "", false);
                     }
+                    // Nothing is read any more, and who reads slowly may stay until its time is up.
+                    open.ws.release();
                     break;
                 }
                 Err(error) => {
