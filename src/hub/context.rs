@@ -304,7 +304,8 @@ impl<'a> Context<'a> {
     /// event's type, those of envelopes as a member.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
+    /// As [`publish`](Self::publish), and [`PublishError::Event`] for a name that is empty, longer than 64 bytes, one of the
+    /// server's own (`gap`, `close`), or has control characters.
     pub fn publish_event(
         &mut self,
         channel: &str,

@@ -355,7 +355,8 @@ impl Context<'_> {
     /// is told them.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
+    /// As [`publish`](Self::publish), and [`PublishError::Event`] for a name that is empty, longer than 64 bytes, one of the
+    /// server's own (`gap`, `close`), or has control characters.
     pub fn publish_tagged(
         &mut self,
         channel: &str,

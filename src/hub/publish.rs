@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::channel::{INTERNAL_NAME_BYTES_MAX, NameError, Space, SubscribeError};
+use super::encoding::check_event;
 use super::listing::USER_SPACE;
 use super::session::Life;
 use super::slow;
@@ -35,6 +36,8 @@ pub enum PublishError {
     Budget(usize),
     /// The channel keeps what is published, and there are as many channels as there may be: this many.
     TooManyChannels(usize),
+    /// What the publication is called, and why it cannot be called so.
+    Event(&'static str),
 }
 
 impl fmt::Display for PublishError {
@@ -42,6 +45,7 @@ impl fmt::Display for PublishError {
         match self {
             Self::Name(name) => name.fmt(f),
             Self::TooManyChannels(max) => SubscribeError::TooManyChannels(*max).fmt(f),
+            Self::Event(why) => f.write_str(why),
             Self::Budget(bytes) => {
                 write!(
                     f,
@@ -259,6 +263,9 @@ impl Hub {
     ) -> Result<Published, PublishError> {
         for name in names {
             check_internal_name(name).map_err(PublishError::Name)?;
+        }
+        if let Some(event) = label.event {
+            check_event(event).map_err(PublishError::Event)?;
         }
         self.has_room(message.len())?;
         self.make_room_for_channels_that_keep(space, names)?;

@@ -275,3 +275,39 @@ fn hl_7_a_member_that_does_not_read_is_dropped_and_the_others_hear_on() {
     world.advance_ms(5_500);
     assert_eq!(world.sessions(), 2);
 }
+
+/// Publishes something that is called what it is told, and says what became of it.
+struct Caller;
+
+impl Handler for Caller {
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message<'_>) {
+        let Message::Text(name) = message else { return };
+        let published = cx.publish_event("room", Some(name), Message::Text("x"));
+        let answer = published.map_or_else(|why| why.to_string(), |_| "published".into());
+        cx.send_text(&answer);
+    }
+}
+
+/// A name with a line feed would be a line of its own in a stream of events: whoever says it could say what others read.
+#[test]
+fn a_publication_is_not_called_what_a_stream_cannot_hold() {
+    let mut world = World::new(WorkerSettings::default());
+    world.route("/call", || Caller);
+    let mut client = world.connect("/call");
+    let long = "x".repeat(65);
+    for (name, answer) in [
+        ("goal", "published"),
+        (
+            "a\n\ndata: b",
+            "the name of an event has no control characters",
+        ),
+        (&long, "the name of an event has 1 to 64 bytes"),
+        (
+            "gap",
+            "the server itself says `gap` and `close`: call the event something else",
+        ),
+    ] {
+        client.send_text(name);
+        client.expect_text(answer);
+    }
+}

@@ -627,6 +627,7 @@ fn push_published(json: &mut String, published: Published) {
 fn refusal(why: PublishError) -> Response {
     match why {
         PublishError::Name(name) => Response::problem(400, &name.to_string()),
+        PublishError::Event(why) => Response::problem(400, why),
         PublishError::Budget(_) | PublishError::TooManyChannels(_) => unavailable(&why.to_string()),
     }
 }
