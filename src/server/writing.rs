@@ -190,12 +190,9 @@ impl Core {
             return self.write_pong(connection, session);
         }
         if open.closing.is_done() {
-            // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first. What the peer
-            // sent is read to the end of its close frame, and nothing may come behind that: no need to linger.
+            // RFC 6455 §7.1.1: both close frames are through, the server ends the TCP connection first, and throws away what
+            // still comes. There are clients that answer the answer to their close; a socket that is gone would reset them.
             let session = open.session;
-            if open.ws.is_closed() && !connection.readable {
-                return Fate::Drop;
-            }
             let fate = self.linger(connection);
             if fate == Fate::Keep {
                 self.hub.remove(session);

@@ -264,3 +264,20 @@ fn who_talks_without_end_instead_of_closing_is_cut_too() {
     assert_eq!(world.connections(), 0);
     assert_eq!(world.refused("close_timeout"), TALKERS as u64);
 }
+
+/// As PyPI's websocket-client does.
+#[test]
+fn a_client_that_answers_our_answer_is_not_reset() {
+    let mut world = world();
+    let mut client = world.connect("/app");
+    client.answer_closes(false);
+    client.short_reads_drain();
+    client.close(1000, "");
+    client.expect_close(1000);
+    assert!(client.is_ended(), "the server ends its direction first");
+    assert_eq!(world.connections(), 1, "and hears the client to its end");
+    client.send_frame(true, OpCode::Close, &1000_u16.to_be_bytes());
+    assert!(!client.is_reset());
+    client.half_close();
+    assert_eq!((world.connections(), world.refused_total()), (0, 0));
+}
