@@ -227,13 +227,17 @@ impl Hub {
                 (following.after, following.missed) = (found.after, found.missed.max(1));
                 continue;
             };
+            let len = self.frames.len_of(plain);
+            // Before a copy is made for it, for every bit that its reader takes anew.
+            if !self.fits_behind(index, len) {
+                return false;
+            }
             self.encoder.about(position, following.after);
             #[cfg(feature = "wildcards")]
             if self.channels.patterns.are_known() {
                 self.encoder.name_channel(&channel.name);
             }
             self.frames.retain(plain, 1);
-            let len = self.frames.len_of(plain);
             let (frame, len) = self.encoder.copy_for(&mut self.frames, plain, len, how);
             let fits = self.fits_behind(index, len);
             if fits {
